@@ -1,0 +1,14 @@
+"""Fanout: self-hosted real-time GraphQL, the subscriptions of AWS AppSync as a Python service.
+
+The rooms, from the edge inwards (imports only point down, `tests/test_layers.py` holds it):
+
+    cli, client, supervisor                   entry: commands and worker processes
+    service                                   wiring, the only file that knows every room
+    gateway    web    bus                     edges: WebSocket | HTTP | Redis
+    engine                                    registry, dispatch, timer wheel: asyncio, no I/O library
+    protocol   schema   auth                  pure: dialects and frames | plans and projection | identity
+    model, errors, settings                   base: values passed between rooms, error tree, configuration
+    filters (a package beside this one)       the filter language, a library of its own
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,125 @@
+"""Values that are passed between rooms: an event, a bucket, an identity. Knows no room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is about to be published.
+
+    Args:
+        mutation: name of the mutation field that it is the result of.
+        data: JSON bytes of the mutation's result, restricted to what the mutation selected.
+        key: idempotency key; a second event with the same key is dropped. Empty: none.
+        at_ms: when the publisher made it, in ms since 1970; 0: the stream id's time counts.
+    """
+
+    mutation: str
+    data: bytes
+    key: str = ""
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as it was read from a stream.
+
+    Args:
+        id: the stream entry's id, `<ms>-<n>`.
+        mutation: name of a mutation field of the schema.
+        data: the parsed JSON of the mutation's result.
+        raw: the JSON bytes that `data` was parsed from.
+        at_ms: publish time in ms since 1970 (the entry's `at` field, else the id's time).
+    """
+
+    id: str
+    mutation: str
+    data: Any
+    raw: bytes
+    at_ms: int
+
+
+class Bucket(NamedTuple):
+    """Where subscriptions are looked up: those on `field` with the condition `path` = value of `token`.
+
+    The catch-all bucket of a field, for filters that nothing can be indexed by, has an empty path and token.
+    """
+
+    field: str
+    path: str
+    token: str
+
+
+class DialectName(str, Enum):
+    """The conversation that a connection speaks; also a metric label. See docs/protocols.md."""
+
+    APPSYNC = "appsync"
+    TRANSPORT_WS = "transport_ws"
+    APOLLO_WS = "apollo_ws"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a connection or request is, as decided by `fanout.auth`.
+
+    Args:
+        mode: AppSync's authorization mode, for example `API_KEY`.
+        claims: what `$identity.x` in a filter template can read; empty for an API key, as in AppSync.
+    """
+
+    mode: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeRequest:
+    """A client's wish to subscribe, whatever the dialect it came in.
+
+    Args:
+        query: the GraphQL document.
+        operation_name: which operation of the document, or None.
+        variables: JSON values by variable name.
+        headers: the credentials and other headers of this request, names in lower case.
+    """
+
+    query: str
+    operation_name: str | None
+    variables: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+class CloseReason(Enum):
+    """Why the service ends a connection: WebSocket close code, name (also the metric label), text for people.
+
+    Codes from 4600 to 4699 are Fanout's own and mean: connect again. Codes from 4400 to 4499 are those of
+    graphql-transport-ws. AppSync's clients do not look at codes and reconnect after any close.
+    """
+
+    NORMAL = (1000, "normal", "closed normally")
+    PROTOCOL_ERROR = (1002, "protocol-error", "the WebSocket protocol was violated")
+    BINARY_MESSAGE = (1003, "binary-message", "send text messages only")
+    MESSAGE_TOO_BIG = (1009, "message-too-big", "message exceeds the inbound size limit")
+    DRAINING = (1012, "draining", "this gateway is going away, connect again")
+    INTERNAL_ERROR = (1011, "internal-error", "internal error")
+    BAD_MESSAGE = (4400, "bad-message", "invalid message")
+    UNAUTHORIZED = (4401, "unauthorized", "Unauthorized")
+    FORBIDDEN = (4403, "forbidden", "Forbidden")
+    NO_SUBPROTOCOL = (4406, "no-subprotocol", "Subprotocol not acceptable")
+    INIT_TIMEOUT = (4408, "init-timeout", "Connection initialisation timeout")
+    DUPLICATE_ID = (4409, "duplicate-id", "Subscriber already exists")
+    TOO_MANY_INITS = (4429, "too-many-inits", "Too many initialisation requests")
+    IDLE = (4601, "idle", "idle for too long, connect again when needed")
+    LIFETIME = (4602, "lifetime", "maximum connection life reached, connect again")
+    SLOW_CLIENT = (4603, "slow-client", "client reads too slowly, connect again")
+    UNRESPONSIVE = (4604, "unresponsive", "no answer to a ping")
+    EVENTS_MISSED = (4605, "events-missed", "events may have been missed, connect again and reload")
+
+    def __init__(self, code: int, label: str, text: str) -> None:
+        self.code = code
+        self.label = label
+        self.text = text

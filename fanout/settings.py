@@ -1,0 +1,226 @@
+"""Configuration: every setting with its unit, default and reason. Knows no room.
+
+A setting is given by command line option, environment variable `FANOUT_<NAME>` or a key of the TOML file, in
+that order of precedence; docs/operations.md lists them. `load_settings` is the only way in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from fanout.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "FANOUT_"
+# Read by the command line itself: the file's path, and what the client commands use.
+ENVIRONMENT_BESIDE_SETTINGS = {"FANOUT_CONFIG", "FANOUT_URL"}
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SubscriptionSettings(BaseModel):
+    """What the API's owner sets for one subscription field (`[subscriptions.<field>]` in the file)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    filter: dict[str, Any] | None = None
+    """Filter template; `"$args.x"` and `"$identity.x"` are filled in for each subscriber, who cannot weaken it."""
+
+
+class Settings(BaseModel):
+    """All settings of one deployment, checked. Times are in milliseconds, sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+
+    # What is served, and where
+    schema_path: Path | None = Field(None, alias="schema")
+    """SDL file of the API; without it the built-in chat API is served."""
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless asked, so that nothing is exposed by accident."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """TCP port; 0 lets the system choose one, which is printed."""
+    workers: PositiveInt = 1
+    """Gateway processes that share the port."""
+    tls_cert: Path | None = None
+    """Certificate chain (PEM) for HTTPS and WSS."""
+    tls_key: Path | None = None
+    """Private key (PEM) of `tls_cert`."""
+    tls_dev: bool = False
+    """Make and use a development certificate: Amplify always connects with wss."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are not printed."""
+    subscriptions: dict[str, SubscriptionSettings] = {}
+    """Settings of single subscription fields."""
+
+    # Who may come in
+    api_key: tuple[str, ...] = ()
+    """Keys for subscriptions and `/graphql`: `KEY` or `sha256:HEX`, and `@2027-01-31T00:00:00Z` for an expiry."""
+    publisher_key: tuple[str, ...] = ()
+    """Keys for `/events`, written in the same way."""
+
+    # Redis
+    redis_url: str | None = None
+    """`redis://`, `rediss://` or `unix://`; without it a Valkey server of our own is started and ended with us."""
+    stream: tuple[str, ...] = ("fanout:events",)
+    """Event streams to read; each is one ordering domain. `/graphql` and `/events` publish to the first."""
+    key_prefix: str = "fanout:"
+    """In front of every key but the streams', so that deployments can share a Redis."""
+    stream_max_length: PositiveInt = 1_000_000
+    """Events kept in a stream by our own publishing (MAXLEN ~): what can still be delivered after an outage."""
+    inbox_max_length: PositiveInt = 100_000
+    """Events that wait for one gateway before the oldest are trimmed and its clients told that they missed some."""
+    dead_letter_max_length: PositiveInt = 10_000
+    """Malformed entries kept for a look."""
+    read_batch_size: PositiveInt = 512
+    """Events taken per read: bounds the time that one batch holds the event loop."""
+    lease_ms: PositiveInt = 5_000
+    """How long a dead router keeps its stream before another gateway takes over; renewed at a third of it."""
+    heartbeat_interval_ms: PositiveInt = 3_000
+    """How often a gateway says that it lives."""
+    heartbeat_timeout_ms: PositiveInt = 15_000
+    """Silence after which the other gateways clean up after it."""
+    bucket_linger_ms: PositiveInt = 30_000
+    """How long a gateway stays in a bucket after its last subscriber: reconnects then cost no Redis write."""
+    idempotency_window_ms: PositiveInt = 300_000
+    """How long the key of an event (`id`) is remembered."""
+
+    # Connections
+    init_timeout_ms: PositiveInt = 10_000
+    """A connection that has not initialised by then is closed; Amplify gives up after 15 s and leaves its socket."""
+    keep_alive_interval_ms: PositiveInt = 60_000
+    """Between two `ka` messages; AppSync's value."""
+    connection_timeout_ms: PositiveInt = 300_000
+    """Told in `connection_ack`: clients reconnect after that time without a `ka`; AppSync's value."""
+    ping_after_silence_ms: PositiveInt = 300_000
+    """A client that has sent nothing (not even a pong) for so long is sent a WebSocket ping."""
+    pong_timeout_ms: PositiveInt = 20_000
+    """A client that does not answer a ping for so long is taken for dead."""
+    idle_timeout_ms: PositiveInt = 7_200_000
+    """No client message and nothing delivered for so long: closed."""
+    max_lifetime_ms: PositiveInt = 86_400_000
+    """Longest life of a connection; AppSync's value."""
+    lifetime_jitter: Fraction = 0.1
+    """Fraction by which a life may be shorter, so that reconnects do not pile up."""
+    shutdown_grace_ms: PositiveInt = 10_000
+    """After SIGTERM, the time for clients to take what was written and close."""
+    max_subscriptions_per_connection: PositiveInt = 200
+    """AppSync's quota."""
+    max_payload_bytes: PositiveInt = 240 * 1024
+    """Largest payload of a subscription; AppSync's quota. Larger ones are replaced by an error that says so."""
+    max_message_bytes: PositiveInt = 128 * 1024
+    """Largest message from a client."""
+    max_outgoing_bytes: PositiveInt = 1024 * 1024
+    """Unsent bytes per connection before it is closed as a slow client."""
+    compression: bool = False
+    """Offer permessage-deflate; costs 35-47 KB per connection that accepts it."""
+
+    # Documents and filters
+    max_document_tokens: PositiveInt = 15_000
+    """AppSync's query length quota."""
+    max_document_depth: PositiveInt = 75
+    """Nesting of selections; AppSync's largest `queryDepthLimit`."""
+    max_filter_attributes: PositiveInt = 5
+    """Distinct fields in one AND-group of a filter; AppSync's limit, like the next ones."""
+    max_filter_combinations: PositiveInt = 10
+    """AND-groups of a filter, where `in` counts once per value."""
+    max_filter_in_values: PositiveInt = 5
+    """Values of `in` and `notIn`."""
+    max_filter_contains_any_values: PositiveInt = 20
+    """Values of `containsAny`."""
+    max_filter_string_length: PositiveInt = 256
+    """Characters of a string value."""
+    max_filter_path_depth: PositiveInt = 5
+    """Names in a nested path `a.b.c.d.e`."""
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or none")
+        if self.tls_dev and self.tls_cert is not None:
+            raise ValueError("tls_dev makes its own certificate: leave tls_cert and tls_key out, or tls_dev")
+        if not self.stream:
+            raise ValueError("stream: name at least one event stream")
+        return self
+
+
+SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
+_LIST_SETTINGS = {"api_key", "publisher_key", "stream"}
+_FILE_ONLY_SETTINGS = {"subscriptions"}
+
+
+def load_settings(
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config_path: Path | None = None,
+) -> Settings:
+    """Merge command line, environment and file (in this order of precedence) and check the result.
+
+    Args:
+        options: settings given on the command line, by name; None means not given.
+        environment: environment variables; only `FANOUT_*` are looked at, lists are separated by commas.
+        config_path: TOML file whose keys are setting names, or None.
+
+    Raises:
+        ConfigurationError: an unreadable file, an unknown name or a bad value, naming the place it came from.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, values in (
+        (str(config_path), _read_file(config_path) if config_path else {}),
+        ("environment variable", _read_environment(environment)),
+        ("option", {name: value for name, value in options.items() if value is not None}),
+    ):
+        for name, value in values.items():
+            if name not in SETTING_NAMES:
+                raise ConfigurationError(f"{_describe(origin, name)}: unknown setting{_suggest(name)}")
+            merged[name] = value
+            origins[name] = origin
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        where = _describe(origins.get(path.split(".")[0], ""), path) if path else "settings"
+        raise ConfigurationError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot read the configuration file: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in ENVIRONMENT_BESIDE_SETTINGS:
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name in _FILE_ONLY_SETTINGS:
+            raise ConfigurationError(f"environment variable {variable}: set this in the configuration file")
+        if name in _LIST_SETTINGS:
+            values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+        else:
+            values[name] = text
+    return values
+
+
+def _describe(origin: str, name: str) -> str:
+    if origin == "environment variable":
+        return f"environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
+    if origin == "option":
+        return f"option --{name.replace('_', '-')}"
+    return f"{origin}: {name}" if origin else name
+
+
+def _suggest(name: str) -> str:
+    close = difflib.get_close_matches(name, SETTING_NAMES, n=1)
+    return f", did you mean {close[0]!r}?" if close else ", see docs/operations.md for the list"
