@@ -39,7 +39,7 @@ class Metrics:
     subscriptions: int = 0
     """Live subscriptions."""
     groups: int = 0
-    """Distinct (field, filter, selection, dialect) among them."""
+    """Distinct (field, filter, selection, framing) among them."""
     buckets: int = 0
     """Buckets that this gateway is registered in."""
     routed_streams: int = 0

@@ -103,6 +103,7 @@ class CloseReason(Enum):
     NORMAL = (1000, "normal", "closed normally")
     PROTOCOL_ERROR = (1002, "protocol-error", "the WebSocket protocol was violated")
     BINARY_MESSAGE = (1003, "binary-message", "send text messages only")
+    INVALID_TEXT = (1007, "invalid-text", "text messages are UTF-8")
     MESSAGE_TOO_BIG = (1009, "message-too-big", "message exceeds the inbound size limit")
     DRAINING = (1012, "draining", "this gateway is going away, connect again")
     INTERNAL_ERROR = (1011, "internal-error", "internal error")

@@ -1,1 +1,31 @@
+"""What the API is and what a client asks of it: SDL, documents, filters from arguments, projections. Pure.
 
+    sdl         SDL text -> ApiSchema (directives, scalars: AppSync's parts of it)
+    documents   text of a client -> valid document (wording: AppSync's texts for mistakes)
+    planner     SubscribeRequest -> Plan: field + filter (arguments, templates) + projection (selection)
+    mutations   document -> response + events
+
+Knows nothing of connections, Redis or HTTP; nothing here waits.
+"""
+
+from fanout.schema.arguments import build_limits
+from fanout.schema.directives import AuthDirective
+from fanout.schema.mutations import MutationExecutor, MutationResult
+from fanout.schema.planner import Plan, SubscriptionPlanner
+from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
+from fanout.schema.sdl import CHAT_SDL_PATH, ApiSchema, load_chat_schema, parse_schema
+
+__all__ = [
+    "ApiSchema",
+    "AuthDirective",
+    "CHAT_SDL_PATH",
+    "load_chat_schema",
+    "parse_schema",
+    "Plan",
+    "Projection",
+    "PAYLOAD_TOO_LARGE",
+    "SubscriptionPlanner",
+    "MutationExecutor",
+    "MutationResult",
+    "build_limits",
+]

@@ -1,1 +1,6 @@
+"""The HTTP side: `/graphql`, `/events`, health and metrics. Imports schema and auth, never bus or gateway."""
 
+from fanout.web.app import create_app
+from fanout.web.body import HttpLimits
+
+__all__ = ["create_app", "HttpLimits"]

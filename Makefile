@@ -1,0 +1,46 @@
+# Everything runs from .venv; `make setup` makes it from the locked requirements. See README.md.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup run test check conformance loadtest hold lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## Serve the built-in chat API on http://127.0.0.1:8080 with an embedded Valkey
+	$(BIN)/fanout serve
+
+test: setup ## Run the tests (Python only, under 5 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not conformance"
+
+check: setup ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+conformance: setup ## Run the clients that need Node against a served process
+	cd tests/conformance && npm ci --no-audit --no-fund
+	$(BIN)/python -m pytest -m conformance tests/conformance
+
+loadtest: setup ## Run locust headless against a service of its own for a short time
+	$(BIN)/python -m loadtest.headless
+
+hold: setup ## Hold 10,000 subscribed connections and measure memory and time to the last receipt
+	$(BIN)/python -m loadtest.hold
+
+lock: ## Resolve the requirements anew (needs uv)
+	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
+	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/run.txt --extra loadtest --group dev -o requirements/dev.txt
+
+clean: ## Remove what setup made
+	rm -rf .venv tests/conformance/node_modules .fanout

@@ -1,0 +1,5 @@
+"""`python -m fanout`, the same as the command `fanout`."""
+
+from fanout.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""API keys: a set of secrets, kept as digests, with an optional end of life.
+
+May not know: headers, settings, or what a key opens. Keys are long and random, so a plain SHA-256 is enough; a slow
+password hash would let anyone keep the process busy (reference: dependencies).
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from hashlib import sha256
+from math import inf
+
+from fanout.errors import ConfigurationError, Unauthorized
+from fanout.model import Identity
+
+DIGEST_PREFIX = "sha256:"
+_GENERATED_PREFIX = "da2-"  # as AppSync's keys begin
+_GENERATED_CHARACTERS = string.ascii_lowercase + string.digits
+_GENERATED_LENGTH = 26  # of 36 characters: 134 bits
+_DIGEST_HEX_LENGTH = 64
+_LONGEST_SHOWN_PREFIX = 4
+_IDENTITY = Identity("API_KEY")
+
+
+def generate_key() -> str:
+    """A new random key in the form of AppSync's: `da2-` and 26 lower-case letters and digits."""
+    return _GENERATED_PREFIX + "".join(secrets.choice(_GENERATED_CHARACTERS) for _ in range(_GENERATED_LENGTH))
+
+
+class ApiKeys:
+    """Keys that are accepted; an empty set accepts none.
+
+    Args:
+        entries: each `KEY` or `sha256:HEX` (the SHA-256 of the key, 64 hex digits), with `@INSTANT` behind it for
+            an expiry: ISO 8601 with an offset, for example `@2027-01-31T00:00:00Z`. A key is made of visible ASCII
+            characters, since it has to travel in a header, and has no `@`.
+        now: seconds since 1970.
+        setting: where the entries come from, for error messages.
+
+    Raises:
+        ConfigurationError: a bad or repeated entry; names its position and at most 4 characters of the key.
+    """
+
+    __slots__ = ("_expiry_by_digest", "_now")
+
+    def __init__(self, entries: Iterable[str], now: Callable[[], float] = time.time, setting: str = "api_key") -> None:
+        self._now = now
+        self._expiry_by_digest: dict[bytes, float] = {}
+        for position, entry in enumerate(entries, start=1):
+            digest, expires_at = _parse_entry(entry, f"{setting} {position}")
+            if digest in self._expiry_by_digest:
+                raise _refuse(entry, f"{setting} {position}", "this key was given before, leave one of the two out")
+            self._expiry_by_digest[digest] = expires_at
+
+    def check(self, key: str | None) -> Identity:
+        """Who holds this key. Costs about 1 us, whatever the number of keys.
+
+        Raises:
+            Unauthorized: no key, a wrong one, or one that has expired; it does not say which.
+        """
+        if not key:
+            raise Unauthorized
+        # The time of the look-up can tell at most something about the digest of a guess, nothing about a key.
+        expires_at = self._expiry_by_digest.get(_digest(key))
+        if expires_at is None or self._now() >= expires_at:
+            raise Unauthorized
+        return _IDENTITY
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _parse_entry(entry: str, where: str) -> tuple[bytes, float]:
+    secret, at, instant = entry.partition("@")
+    if not secret or not all("!" <= character <= "~" for character in secret):
+        raise _refuse(entry, where, "write KEY or sha256:HEX; a key is made of visible ASCII characters without @")
+    expires_at = _parse_instant(instant, entry, where) if at else inf
+    if not secret.startswith(DIGEST_PREFIX):
+        return _digest(secret), expires_at
+    hex_digits = secret.removeprefix(DIGEST_PREFIX)
+    if len(hex_digits) != _DIGEST_HEX_LENGTH or not set(hex_digits) <= set(string.hexdigits):
+        raise _refuse(entry, where, f"sha256: has to be followed by {_DIGEST_HEX_LENGTH} hexadecimal digits")
+    return bytes.fromhex(hex_digits), expires_at
+
+
+def _parse_instant(instant: str, entry: str, where: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(instant)
+        if parsed.tzinfo is not None:
+            return parsed.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise _refuse(entry, where, "what follows @ has to be an instant with an offset, like @2027-01-31T00:00:00Z")
+
+
+def _refuse(entry: str, where: str, problem: str) -> ConfigurationError:
+    # At most a quarter of the key: a short one would be shown whole by its first four characters.
+    secret = entry.partition("@")[0].removeprefix(DIGEST_PREFIX)
+    shown = secret[: min(_LONGEST_SHOWN_PREFIX, len(secret) // 4)]
+    visible = "".join(character if "!" <= character <= "~" else "?" for character in shown)
+    return ConfigurationError(f"{where} ({visible}...): {problem}")

@@ -1,0 +1,126 @@
+"""What `fanout serve` prints when it is ready, and `fanout check` of a schema. Knows the schema, nothing that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLObjectType,
+    get_named_type,
+    get_nullable_type,
+    is_leaf_type,
+    is_required_argument,
+)
+
+from fanout import __version__
+from fanout.schema import ApiSchema
+from fanout.settings import Settings
+
+_EXAMPLE_FIELDS = 5
+_EXAMPLE_VALUES: dict[str, Any] = {
+    "Int": 1,
+    "Float": 1.5,
+    "Boolean": True,
+    "AWSTimestamp": 1767225600,
+    "AWSDate": "2026-01-01",
+    "AWSTime": "12:00:00Z",
+    "AWSDateTime": "2026-01-01T12:00:00Z",
+    "AWSJSON": "{}",
+    "AWSEmail": "a@example.com",
+    "AWSURL": "https://example.com",
+    "AWSPhone": "+1 650 253 0000",
+    "AWSIPAddress": "127.0.0.1",
+}
+
+
+def build_banner(
+    schema: ApiSchema,
+    settings: Settings,
+    generated_keys: Mapping[str, str],
+    address: tuple[str, int],
+    *,
+    tls_ca: Path | None,
+    embedded_url: str,
+) -> str:
+    """The endpoint, keys made for this run (never configured ones), and lines to paste for a first try."""
+    host, port = address
+    shown_host = f"[{host}]" if ":" in host else host
+    tls = "s" if settings.tls_dev or settings.tls_cert else ""
+    url = f"http{tls}://{shown_host}:{port}"
+    rows = [
+        ("endpoint", f"{url}/graphql"),
+        ("real-time", f"ws{tls}://{shown_host}:{port}/graphql/realtime"),
+        ("API key", generated_keys.get("api_key", "as configured")),
+        ("publisher key", generated_keys.get("publisher_key", "as configured")),
+        ("Redis", f"embedded Valkey, {embedded_url}" if embedded_url else "as configured"),
+        ("event stream", ", ".join(settings.stream)),
+    ]
+    if tls_ca:
+        rows.append(("CA to trust", str(tls_ca.resolve())))
+    api = str(settings.schema_path) if settings.schema_path else "the built-in chat API"
+    lines = [f"Fanout {__version__} serves {api}", ""]
+    lines += [f"  {name:<14} {value}" for name, value in rows]
+    example = _build_example(schema)
+    if example:
+        subscription, mutation, data = example
+        where = "" if url == "http://127.0.0.1:8080" else f" --url {url}"
+        where += f" --ca {tls_ca}" if tls_ca else ""
+        lines += [
+            "",
+            "Subscribe, in a second terminal:",
+            f"  .venv/bin/fanout subscribe{where} --api-key {generated_keys.get('api_key', 'KEY')} '{subscription}'",
+            "Publish, in a third:",
+            f"  .venv/bin/fanout publish{where} --publisher-key {generated_keys.get('publisher_key', 'KEY')}"
+            f" {mutation} '{data}'",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def describe_schema(schema: ApiSchema, source: str) -> str:
+    """One line per mutation that triggers subscriptions, and a summary."""
+    links = {name: schema.subscriptions_of(name) for name in sorted(schema.mutations)}
+    lines = [f"  {mutation} -> {', '.join(fields)}" for mutation, fields in links.items() if fields]
+    fields = {field for linked in links.values() for field in linked}
+    return "\n".join([f"{source}: ok, {len(fields)} subscriptions on {len(lines)} of {len(links)} mutations", *lines])
+
+
+def _build_example(schema: ApiSchema) -> tuple[str, str, str] | None:
+    """A subscription document, a mutation that triggers it, and data for it; None without linked fields."""
+    subscription_type = schema.graphql.subscription_type
+    for mutation in sorted(schema.mutations):
+        for name in schema.subscriptions_of(mutation):
+            assert subscription_type is not None
+            field = subscription_type.fields[name]
+            if all(is_leaf_type(get_nullable_type(argument.type)) for argument in _required(field).values()):
+                return _write_example(name, field, mutation)
+    return None
+
+
+def _write_example(name: str, field: GraphQLField, mutation: str) -> tuple[str, str, str]:
+    needed = {key: _example_value(key, get_named_type(argument.type)) for key, argument in _required(field).items()}
+    arguments = ", ".join(f"{key}: {json.dumps(value)}" for key, value in needed.items())
+    root = f"{name}({arguments})" if arguments else name
+    returned = get_named_type(field.type)
+    if not isinstance(returned, GraphQLObjectType):
+        return f"subscription {{ {root} }}", mutation, json.dumps(_example_value(name, returned))
+    types = {key: get_nullable_type(value.type) for key, value in returned.fields.items()}
+    leaves = [key for key, type_ in types.items() if is_leaf_type(type_)]
+    chosen = leaves[:_EXAMPLE_FIELDS]
+    data = {key: _example_value(key, types[key]) for key in [*chosen, *(key for key in needed if key in leaves)]}
+    return f"subscription {{ {root} {{ {' '.join(chosen)} }} }}", mutation, json.dumps(data | needed)
+
+
+def _required(field: GraphQLField) -> dict[str, GraphQLArgument]:
+    return {name: argument for name, argument in field.args.items() if is_required_argument(argument)}
+
+
+def _example_value(name: str, leaf: Any) -> Any:
+    if isinstance(leaf, GraphQLEnumType):
+        return next(iter(leaf.values))
+    return _EXAMPLE_VALUES.get(leaf.name, f"{name}-1" if leaf.name == "ID" else f"some {name}")

@@ -1,0 +1,249 @@
+"""The command `fanout`: serve, publish, subscribe, check. Turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from fanout import __version__, banner, client
+from fanout.auth import generate_key
+from fanout.bus import EmbeddedServer
+from fanout.development_tls import create_development_certificate
+from fanout.errors import ConfigurationError, FanoutError
+from fanout.schema import SubscriptionPlanner
+from fanout.service import TlsFiles, load_schema, open_listener
+from fanout.settings import Settings, load_settings
+from fanout.supervisor import configure_logging, run_single, run_workers
+
+
+app = typer.Typer(
+    help="Self-hosted real-time GraphQL: AWS AppSync subscriptions over WebSocket, events from Redis streams.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", envvar="FANOUT_CONFIG", help="TOML file with settings.", metavar="FILE")
+]
+UrlOption = Annotated[str, typer.Option("--url", envvar="FANOUT_URL", help="Where the service listens.")]
+CaOption = Annotated[Path | None, typer.Option("--ca", help="CA certificate to trust (--tls-dev prints it).")]
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or configuration."""
+    try:
+        app()
+    except ConfigurationError as error:
+        _fail(error, 2)
+    except FanoutError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command()
+def serve(
+    schema: Annotated[
+        Path | None, typer.Option(help="SDL file of the API [default: the built-in chat API].", metavar="FILE")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one [default: 8080].")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="redis://, rediss:// or unix:// [default: an embedded Valkey].", metavar="URL")
+    ] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Event stream; repeat [default: fanout:events].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Gateway processes on the port [default: 1].")] = None,
+    api_key: Annotated[list[str] | None, typer.Option(help="Key for subscriptions and /graphql; repeat.")] = None,
+    publisher_key: Annotated[list[str] | None, typer.Option(help="Key for /events; repeat.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM).", metavar="FILE")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key (PEM).", metavar="FILE")] = None,
+    tls_dev: Annotated[bool | None, typer.Option("--tls-dev", help="Make a development certificate.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Serve subscriptions, mutations and events. Every option is also FANOUT_<NAME>; see docs/operations.md."""
+    options = {
+        "schema": schema,
+        "host": host,
+        "port": port,
+        "redis_url": redis_url,
+        "stream": stream or None,
+        "workers": workers,
+        "api_key": api_key or None,
+        "publisher_key": publisher_key or None,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_dev": tls_dev,
+        "log_level": log_level,
+    }
+    settings = load_settings(options, os.environ, config)
+    configure_logging(settings.log_level)
+    checked = load_schema(settings.schema_path)
+    SubscriptionPlanner(checked, settings)  # so that a bad filter template is told before anything is started
+    generated = {name: generate_key() for name in ("api_key", "publisher_key") if not getattr(settings, name)}
+    tls = _prepare_tls(settings)
+    is_shared = settings.workers > 1
+    listener = open_listener(settings.host, settings.port, shared=is_shared)
+    embedded = None if settings.redis_url else EmbeddedServer()
+    try:
+        redis_url = embedded.start() if embedded else str(settings.redis_url)
+        settings = settings.model_copy(update={name: (key,) for name, key in generated.items()})
+        text = banner.build_banner(
+            checked,
+            settings,
+            generated,
+            listener.getsockname()[:2],
+            tls_ca=tls[1],
+            embedded_url=redis_url if embedded else "",
+        )
+        run = run_workers if is_shared else run_single
+        code = run(settings, redis_url, listener, tls[0], lambda: print(text, flush=True))
+    finally:
+        if embedded:
+            embedded.stop()
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def publish(
+    mutation: Annotated[str, typer.Argument(help="Name of a mutation of the schema.")],
+    data: Annotated[str, typer.Argument(help="The mutation's result, as JSON; - reads it from standard input.")],
+    url: UrlOption = "http://127.0.0.1:8080",
+    publisher_key: Annotated[str, typer.Option(envvar="FANOUT_PUBLISHER_KEY", help="A publisher key.")] = "",
+    ca: CaOption = None,
+) -> None:
+    """Publish one event and print its stream id."""
+    parsed = _parse_json(sys.stdin.read() if data == "-" else data, "data")
+    for stream_id in asyncio.run(client.publish(url, publisher_key, mutation, parsed, verify=_trust(ca))):
+        print(stream_id)
+
+
+@app.command()
+def subscribe(
+    query: Annotated[str, typer.Argument(help="A subscription document.")],
+    url: UrlOption = "http://127.0.0.1:8080",
+    api_key: Annotated[str, typer.Option(envvar="FANOUT_API_KEY", help="An API key.")] = "",
+    variables: Annotated[str, typer.Option(help="Variables, as a JSON object.")] = "{}",
+    operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
+    count: Annotated[int, typer.Option(help="End after so many events; 0 for never.", min=0)] = 0,
+    ca: CaOption = None,
+) -> None:
+    """Subscribe and print events as they come, one JSON line each; a progress line on a terminal."""
+    parsed = _parse_json(variables, "--variables")
+    if not isinstance(parsed, dict):
+        raise ConfigurationError("--variables: give a JSON object")
+    progress = _Progress()
+    events = client.subscribe(
+        url, api_key, query, parsed, operation, verify=_trust(ca), on_subscribed=lambda: progress.show(None)
+    )
+    asyncio.run(_print_events(events, progress, count))
+
+
+@app.command()
+def check(
+    schema: Annotated[Path, typer.Argument(help="SDL file.")],
+    config: ConfigOption = None,
+) -> None:
+    """Check a schema, and with --config also the filter templates, without serving."""
+    settings = load_settings({"schema": schema}, os.environ, config)
+    checked = load_schema(schema)
+    SubscriptionPlanner(checked, settings)
+    print(banner.describe_schema(checked, str(schema)))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(f"fanout {__version__}")
+
+
+def _prepare_tls(settings: Settings) -> tuple[TlsFiles | None, Path | None]:
+    if settings.tls_dev:
+        made = create_development_certificate(Path(".fanout/tls"), [settings.host])
+        return TlsFiles(made.cert, made.key), made.ca
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None, None
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise ConfigurationError(f"{settings.tls_cert}, {settings.tls_key}: not a usable pair: {error}") from None
+    return TlsFiles(settings.tls_cert, settings.tls_key), None
+
+
+async def _print_events(events: AsyncGenerator[dict[str, Any], None], progress: _Progress, count: int) -> None:
+    async for payload in events:
+        progress.clear()
+        sys.stdout.buffer.write(orjson.dumps(payload) + b"\n")
+        sys.stdout.flush()
+        progress.show(payload)
+        if progress.count == count:
+            break
+    await events.aclose()
+
+
+class _Progress:
+    """The line on the terminal below the events; nothing where there is no terminal."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shows = sys.stderr.isatty()
+        self._since = time.monotonic()
+
+    def show(self, payload: Mapping[str, Any] | None) -> None:
+        if payload is not None:
+            self.count += 1
+        if self._shows:
+            delay = _read_delay_ms(payload)
+            latency = f"{delay:.0f} ms after createdAt" if delay is not None else "select createdAt to see the latency"
+            seconds = time.monotonic() - self._since
+            text = f"{self.count} events in {seconds:.0f} s, {latency}" if self.count else "subscribed, waiting"
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._shows:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _read_delay_ms(payload: Mapping[str, Any] | None) -> float | None:
+    for value in ((payload or {}).get("data") or {}).values():
+        if isinstance(value, dict) and isinstance(value.get("createdAt"), str):
+            try:
+                return (time.time() - datetime.fromisoformat(value["createdAt"]).timestamp()) * 1000
+            except ValueError:
+                return None
+    return None
+
+
+def _parse_json(text: str, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(f"{what}: not valid JSON: {error}") from None
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext | None:
+    if ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigurationError(f"{ca}: not a CA certificate: {error}") from None
+
+
+def _fail(error: FanoutError, code: int) -> None:
+    print(f"fanout: {error}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,308 @@
+"""One WebSocket connection: bytes in, frames out, and its clock. Knows nothing of GraphQL or filters.
+
+It is an asyncio protocol that uvicorn hands the transport to after the upgrade request. The inbound side is
+`websockets`' sans-IO `ServerProtocol` (strict RFC 6455); outbound messages are ready frames written straight to
+the transport. No task, queue or timer belongs to a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from fanout.engine import Subscription
+from fanout.engine.registry import Write
+from fanout.errors import ClientFault
+from fanout.model import CloseReason
+from fanout.protocol import (
+    PING_FRAME,
+    Authorize,
+    Close,
+    Dialect,
+    Effect,
+    Send,
+    Session,
+    Subscribe,
+    Unsubscribe,
+    text_frame,
+)
+
+if TYPE_CHECKING:
+    from fanout.gateway.gateway import Gateway
+
+# How long a peer may take to answer our close frame before the socket is dropped.
+CLOSE_TIMEOUT_MS = 10_000
+
+_REASON_OF_FAILURE = {
+    CloseCode.PROTOCOL_ERROR: CloseReason.PROTOCOL_ERROR,
+    CloseCode.INVALID_DATA: CloseReason.INVALID_TEXT,
+    CloseCode.MESSAGE_TOO_BIG: CloseReason.MESSAGE_TOO_BIG,
+}
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection from its upgrade request to its end.
+
+    Outgoing bytes: as long as the transport takes them, `write` is the transport's own. When its buffer passes
+    a quarter of `max_outgoing_bytes` (`pause_writing`), `write` becomes a bounded one for this connection alone
+    and closes it as a slow client at the limit. So nobody pays for the check but those who need it; the buffer
+    is bounded by the limit plus one batch.
+    """
+
+    __slots__ = (
+        "_ends_ms",
+        "_fragments",
+        "_gateway",
+        "_messaged_ms",
+        "_next_keep_alive_ms",
+        "_pinged_ms",
+        "_received_ms",
+        "_server_connections",
+        "_transport",
+        "_websocket",
+        "closing",
+        "session",
+        "subscriptions",
+        "wheel_slot",
+        "write",
+    )
+
+    def __init__(self, gateway: Gateway, server_connections: set[asyncio.Protocol]) -> None:
+        self._gateway = gateway
+        self._server_connections = server_connections
+        self._websocket = gateway.build_websocket()
+        self._fragments: list[bytes] | None = None
+        self.session: Session | None = None
+        self.subscriptions: dict[str, Subscription | int] = {}
+        self.closing: CloseReason | None = None
+        self.wheel_slot = -1
+
+    # What uvicorn and the event loop call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._gateway.settings.max_outgoing_bytes // 4)
+        self.write: Write = self._transport.write
+        # uvicorn waits at shutdown until this set is empty, after calling `shutdown` on each.
+        self._server_connections.add(self)
+        now_ms = self._gateway.wheel.now_ms()
+        self._received_ms = now_ms
+        self._messaged_ms = now_ms
+        self._pinged_ms = 0
+        self._ends_ms = now_ms + self._gateway.draw_lifetime_ms()
+        self._next_keep_alive_ms = 0
+        self._gateway.wheel.schedule(self, now_ms + self._gateway.settings.init_timeout_ms)
+
+    def data_received(self, data: bytes) -> None:
+        websocket = self._websocket
+        self._received_ms = self._gateway.wheel.now_ms()
+        self._pinged_ms = 0
+        websocket.receive_data(data)
+        for event in websocket.events_received():
+            if isinstance(event, Frame):
+                if self.closing is None:
+                    self._receive_frame(event)
+            else:
+                self._upgrade(cast(Request, event))
+        self._flush()
+        if websocket.close_sent is not None and self.closing is None:
+            self._note_end_by_peer()
+
+    def eof_received(self) -> bool:
+        if self.closing is None:
+            self._websocket.receive_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gateway.wheel.cancel(self)
+        self._server_connections.discard(self)
+        if self.closing is None:
+            self.closing = CloseReason.NORMAL
+            self._gateway.metrics.closes["lost"] += 1
+        self._gateway.forget(self)
+
+    def pause_writing(self) -> None:
+        self.write = self._write_bounded
+        self._gateway.subscriptions.redirect(self)
+
+    def resume_writing(self) -> None:
+        if self.closing is None:
+            self.write = self._transport.write
+            self._gateway.subscriptions.redirect(self)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when the server stops."""
+        self.close(CloseReason.DRAINING)
+
+    # What the gateway and the subscriptions call
+
+    @property
+    def dialect(self) -> Dialect:
+        assert self.session is not None
+        return self.session.dialect
+
+    @property
+    def can_be_sent_deflated(self) -> bool:
+        return self._websocket.can_be_sent_deflated
+
+    def acknowledge(self, id: str, token: int) -> None:
+        assert self.session is not None
+        self.perform(self.session.subscribed(id, token))
+
+    def reject(self, id: str, token: int, fault: ClientFault) -> None:
+        assert self.session is not None
+        self.perform(self.session.rejected(id, token, fault))
+
+    def close(self, reason: CloseReason, detail: str = "") -> None:
+        """End the connection with a close frame; nothing more is written to it. Closing twice does nothing."""
+        if self.closing is not None:
+            return
+        self.closing = reason
+        self._gateway.metrics.closes[reason.label] += 1
+        self._gateway.forget(self)
+        if self._websocket.state is State.OPEN:
+            self._websocket.send_close(reason.code, _cut_reason(detail or reason.text))
+            # Past the bound: one small frame, so that the client can read why once it reads again.
+            for data in self._websocket.data_to_send():
+                self._transport.write(data)
+            self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + CLOSE_TIMEOUT_MS)
+        else:
+            self._transport.close()
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Do what the session asks for, in order."""
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    self.write(text_frame(message))
+                case Subscribe():
+                    self._gateway.subscriptions.start(self, effect)
+                case Unsubscribe(id):
+                    self._gateway.subscriptions.end(self, id)
+                case Authorize(headers):
+                    self.perform(self._gateway.authorize_connection(self, headers))
+                case Close(reason, detail):
+                    self.close(reason, detail)
+
+    # The clock
+
+    def on_due(self, now_ms: int) -> int | None:
+        """Called by the wheel: keep alive, ping, or end the connection. Returns when to look again, in ms."""
+        settings = self._gateway.settings
+        session = self.session
+        if self.closing is not None or session is None:
+            self._transport.abort()
+            return None
+        if not session.is_acknowledged:
+            self.perform(session.init_timed_out())
+            return None  # the session has closed the connection, which has scheduled its own end
+        if now_ms >= self._ends_ms:
+            self.close(CloseReason.LIFETIME)
+            return None
+        active_ms = self._gateway.last_activity_ms(self, self._messaged_ms)
+        if now_ms >= active_ms + settings.idle_timeout_ms:
+            self.close(CloseReason.IDLE)
+            return None
+        if self._pinged_ms and now_ms >= self._pinged_ms + settings.pong_timeout_ms:
+            self.close(CloseReason.UNRESPONSIVE)
+            return None
+        if now_ms >= self._next_keep_alive_ms:
+            message = session.keep_alive_message()
+            if message is not None:
+                self.write(text_frame(message))
+            self._next_keep_alive_ms = now_ms + settings.keep_alive_interval_ms
+        if not self._pinged_ms and now_ms >= self._received_ms + settings.ping_after_silence_ms:
+            self.write(PING_FRAME)
+            self._pinged_ms = now_ms
+        next_ping_ms = (
+            self._pinged_ms + settings.pong_timeout_ms
+            if self._pinged_ms
+            else self._received_ms + settings.ping_after_silence_ms
+        )
+        return min(self._next_keep_alive_ms, next_ping_ms, self._ends_ms, active_ms + settings.idle_timeout_ms)
+
+    def begin_keep_alive(self) -> None:
+        """Called once the connection is acknowledged: from now on the wheel keeps it alive."""
+        now_ms = self._gateway.wheel.now_ms()
+        self._next_keep_alive_ms = now_ms + self._gateway.settings.keep_alive_interval_ms
+        settings = self._gateway.settings
+        first_ms = min(settings.keep_alive_interval_ms, settings.ping_after_silence_ms, settings.idle_timeout_ms)
+        self._gateway.wheel.schedule(self, min(now_ms + first_ms, self._ends_ms))
+
+    # Inbound
+
+    def _upgrade(self, request: Request) -> None:
+        self.session = self._gateway.accept(self._websocket, request)
+
+    def _receive_frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.CONT:
+            data = bytes(frame.data)
+            if self._fragments is not None:
+                self._fragments.append(data)
+                if not frame.fin:
+                    return
+                data = b"".join(self._fragments)
+                self._fragments = None
+            elif not frame.fin:
+                self._fragments = [data]
+                return
+            self._receive_text(data)
+        elif opcode is Opcode.BINARY:
+            self.close(CloseReason.BINARY_MESSAGE)
+
+    def _receive_text(self, data: bytes) -> None:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.close(CloseReason.INVALID_TEXT)
+            return
+        # Not every byte counts as activity: browsers answer our pings by themselves.
+        self._messaged_ms = self._received_ms
+        assert self.session is not None
+        self.perform(self.session.receive(text))
+
+    # Outbound
+
+    def _flush(self) -> None:
+        for data in self._websocket.data_to_send():
+            if data:
+                self.write(data)
+            else:
+                # Half-close and let the peer finish: closing at once could reset the connection before it has
+                # read our close frame. The wheel ends it if the peer does not.
+                if self._transport.can_write_eof():
+                    self._transport.write_eof()
+                    self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + CLOSE_TIMEOUT_MS)
+                else:
+                    self._transport.close()
+
+    def _write_bounded(self, data: bytes) -> None:
+        if self.closing is not None:
+            return
+        if self._transport.get_write_buffer_size() + len(data) > self._gateway.settings.max_outgoing_bytes:
+            self._gateway.metrics.drops["slow-client"] += 1
+            # Not at once: this runs inside the loop over a group's members.
+            self._gateway.close_soon(self, CloseReason.SLOW_CLIENT)
+            return
+        self._transport.write(data)
+
+    def _note_end_by_peer(self) -> None:
+        websocket = self._websocket
+        if websocket.close_rcvd is not None:
+            self.closing = CloseReason.NORMAL
+            self._gateway.metrics.closes["client"] += 1
+        else:
+            assert websocket.close_sent is not None
+            self.closing = _REASON_OF_FAILURE.get(CloseCode(websocket.close_sent.code), CloseReason.INTERNAL_ERROR)
+            self._gateway.metrics.closes[self.closing.label] += 1
+        self._gateway.forget(self)
+
+
+def _cut_reason(text: str) -> str:
+    # RFC 6455 section 5.5: a control frame carries at most 125 bytes, 2 of them are the code.
+    return text.encode()[:123].decode(errors="ignore")

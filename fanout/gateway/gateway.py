@@ -1,0 +1,154 @@
+"""The gateway: all WebSocket connections of one process. Wires connections to sessions, clock and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from fanout.engine import Subscription, Wheel
+from fanout.errors import ClientFault
+from fanout.metrics import Metrics
+from fanout.model import CloseReason, Identity
+from fanout.protocol import Effect, Refusal, Session, negotiate
+from fanout.settings import Settings
+
+if TYPE_CHECKING:
+    from fanout.gateway.connection import Connection
+    from fanout.gateway.subscriptions import Subscriptions
+
+# websockets tells of every opening and closing at INFO; here that is counted, not logged.
+_websocket_logger = logging.getLogger("fanout.websocket")
+_websocket_logger.setLevel(logging.WARNING)
+
+_SHARED_WINDOW_BITS = 15
+
+
+class Gateway:
+    """The connections of one process and what they share.
+
+    Args:
+        settings: limits and times of connections.
+        authorize: decides about a connection's headers; raises Unauthorized.
+        subscriptions: starts and ends subscriptions.
+        wheel: the clock of all connections.
+        metrics: counts what happens.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        authorize: Callable[[Mapping[str, str]], Identity],
+        subscriptions: Subscriptions,
+        wheel: Wheel,
+        metrics: Metrics,
+    ) -> None:
+        self.settings = settings
+        self.subscriptions = subscriptions
+        self.wheel = wheel
+        self.metrics = metrics
+        self._authorize = authorize
+        self._connections: dict[Connection, str] = {}
+        # Without context takeover a connection keeps no compressor, and a group's frames can be shared.
+        self._extensions = (
+            [ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)]
+            if settings.compression
+            else None
+        )
+
+    def build_websocket(self) -> WebSocketSide:
+        """The inbound side of a new connection."""
+        return WebSocketSide(
+            extensions=self._extensions, max_size=self.settings.max_message_bytes, logger=_websocket_logger
+        )
+
+    def accept(self, websocket: WebSocketSide, request: Request) -> Session | None:
+        """Answer an upgrade request through `websocket`. Returns the session, or None if it was refused."""
+        path, _, query_string = request.path.partition("?")
+        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
+        agreement = negotiate(path, query_string, headers)
+        if isinstance(agreement, Refusal):
+            self.metrics.refusals["upgrade"] += 1
+            websocket.send_response(websocket.reject(http.HTTPStatus(agreement.status), agreement.message + "\n"))
+            return None
+        websocket.agreed_subprotocol = agreement.subprotocol
+        websocket.send_response(websocket.accept(request))
+        if websocket.state is not State.OPEN:
+            self.metrics.refusals["upgrade"] += 1
+            return None
+        self.metrics.connects += 1
+        return Session(agreement, self.settings)
+
+    def authorize_connection(self, connection: Connection, headers: Mapping[str, str]) -> list[Effect]:
+        """Decide about a connection that wants to initialise. Returns what its session makes of it."""
+        session = connection.session
+        assert session is not None
+        try:
+            self._authorize(headers)
+        except ClientFault as fault:
+            self.metrics.refusals[fault.error_type] += 1
+            return session.refused(fault)
+        dialect = session.dialect.name.value
+        self._connections[connection] = dialect
+        self.metrics.connections[dialect] += 1
+        connection.begin_keep_alive()
+        return session.authorized()
+
+    def forget(self, connection: Connection) -> None:
+        """End all that a connection has here. Doing it twice does nothing."""
+        self.subscriptions.end_all(connection)
+        dialect = self._connections.pop(connection, None)
+        if dialect is not None:
+            self.metrics.connections[dialect] -= 1
+
+    def close_soon(self, connection: Connection, reason: CloseReason) -> None:
+        """Close a connection at the next turn of the event loop."""
+        asyncio.get_running_loop().call_soon(connection.close, reason)
+
+    def close_subscribers(self, detail: str) -> None:
+        """Tell everybody who is subscribed that events may have been missed, by closing their connections."""
+        for connection in list(self._connections):
+            if connection.subscriptions:
+                connection.close(CloseReason.EVENTS_MISSED, f"{CloseReason.EVENTS_MISSED.text} ({detail})")
+
+    def draw_lifetime_ms(self) -> int:
+        """A connection's longest life: the setting, less a random part of the jitter."""
+        jitter = random.random() * self.settings.lifetime_jitter  # noqa: S311 (spreads load, guards nothing)
+        return int(self.settings.max_lifetime_ms * (1 - jitter))
+
+    def last_activity_ms(self, connection: Connection, messaged_ms: int) -> int:
+        """When the client last sent a message or was last delivered one, on the wheel's clock."""
+        return max(messaged_ms, *_delivery_times(connection.subscriptions.values()), 0)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+
+class WebSocketSide(ServerProtocol):
+    """`websockets`' sans-IO protocol, told which sub-protocol to agree to by `fanout.protocol.negotiate`."""
+
+    agreed_subprotocol: str | None = None
+
+    def select_subprotocol(self, subprotocols: object) -> Subprotocol | None:
+        return Subprotocol(self.agreed_subprotocol) if self.agreed_subprotocol else None
+
+    @property
+    def can_be_sent_deflated(self) -> bool:
+        """Whether the client agreed to compressed messages with the window that shared frames are made for."""
+        return any(
+            isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == _SHARED_WINDOW_BITS
+            for extension in self.extensions
+        )
+
+
+def _delivery_times(subscriptions: Iterable[Subscription | int]) -> Iterable[int]:
+    return (held.group.last_delivery_ms for held in subscriptions if isinstance(held, Subscription))

@@ -1,0 +1,152 @@
+"""From a client's wish to a live subscription: authorize, plan, register, acknowledge. The control path.
+
+Promise 1 (live before ack) is kept here: a subscriber is acknowledged in the same step of the event loop in
+which it becomes live, and not before every router can see the buckets of its group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from fanout.engine import Group, Registry, Subscription
+from fanout.engine.registry import JoinParts, Write
+from fanout.errors import ClientFault
+from fanout.metrics import Metrics
+from fanout.model import Bucket, DialectName, Identity, SubscribeRequest
+from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
+from fanout.schema import Plan
+
+Planner = Callable[[SubscribeRequest, Identity], Plan]
+Authorize = Callable[[SubscribeRequest], Identity]
+
+
+class BucketDirectory(Protocol):
+    """What is needed of the bus: where routers look up who wants an event."""
+
+    def register(self, buckets: Iterable[Bucket]) -> Awaitable[None]: ...
+
+    def release(self, buckets: Iterable[Bucket]) -> None: ...
+
+
+class Subscriber(Protocol):
+    """What is needed of a connection."""
+
+    write: Write
+    subscriptions: dict[str, Subscription | int]
+    """By id: the live subscription, or the token of the wish while it is pending."""
+
+    def acknowledge(self, id: str, token: int) -> None: ...
+
+    def reject(self, id: str, token: int, fault: ClientFault) -> None: ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def can_be_sent_deflated(self) -> bool: ...
+
+
+class Subscriptions:
+    """Starts and ends the subscriptions of all connections of one gateway."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        authorize: Authorize,
+        plan: Planner,
+        directory: BucketDirectory,
+        metrics: Metrics,
+    ) -> None:
+        self._registry = registry
+        self._authorize = authorize
+        self._plan = plan
+        self._directory = directory
+        self._metrics = metrics
+        self._registering: set[asyncio.Task[None]] = set()
+        self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
+
+    def start(self, subscriber: Subscriber, wish: Subscribe) -> None:
+        """Make the subscriber live and acknowledge it: at once if its group is registered, else when it is.
+
+        A client's mistake is answered as a rejection. Never waits; a group's first subscriber costs one task
+        and its share of one Redis round trip, all others a few dict operations.
+        """
+        try:
+            identity = self._authorize(wish.request)
+            plan = self._plan(wish.request, identity)
+        except ClientFault as fault:
+            self._metrics.refusals[fault.error_type] += 1
+            subscriber.reject(wish.id, wish.token, fault)
+            return
+        framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated)
+        group, is_new = self._registry.find_or_create(plan.field, plan.filter, plan.projection, framing, join)
+        if group.is_registered:
+            self._go_live(subscriber, wish, group)
+            return
+        subscriber.subscriptions[wish.id] = wish.token
+        group.waiting.append(functools.partial(self._go_live_if_still_wanted, subscriber, wish, group))
+        if is_new:
+            task = asyncio.get_running_loop().create_task(self._register(group))
+            self._registering.add(task)
+            task.add_done_callback(self._registering.discard)
+
+    def end(self, subscriber: Subscriber, id: str) -> None:
+        """End a subscription, live or pending. Nothing happens for an id that has ended already."""
+        subscription = subscriber.subscriptions.pop(id, None)
+        if isinstance(subscription, Subscription) and self._registry.remove(subscription):
+            self._drop(subscription.group)
+
+    def end_all(self, subscriber: Subscriber) -> None:
+        """End all subscriptions of a connection that goes away."""
+        for id in list(subscriber.subscriptions):
+            self.end(subscriber, id)
+
+    def redirect(self, subscriber: Subscriber) -> None:
+        """Let all live subscriptions of a connection write through its present `write`."""
+        for subscription in subscriber.subscriptions.values():
+            if isinstance(subscription, Subscription):
+                self._registry.redirect(subscription, subscriber.write)
+
+    async def stop(self) -> None:
+        """Give up the registrations that are under way."""
+        for task in self._registering:
+            task.cancel()
+        await asyncio.gather(*self._registering, return_exceptions=True)
+
+    async def _register(self, group: Group) -> None:
+        await self._directory.register(group.buckets)
+        group.is_registered = True
+        waiting, group.waiting = group.waiting, []
+        for go_live in waiting:
+            go_live()
+        if group.is_unused:
+            self._drop(group)
+
+    def _go_live_if_still_wanted(self, subscriber: Subscriber, wish: Subscribe, group: Group) -> None:
+        if subscriber.subscriptions.get(wish.id) == wish.token:
+            self._go_live(subscriber, wish, group)
+
+    def _go_live(self, subscriber: Subscriber, wish: Subscribe, group: Group) -> None:
+        # The acknowledgement is written first, so that no data message can precede it.
+        subscriber.acknowledge(wish.id, wish.token)
+        subscriber.subscriptions[wish.id] = self._registry.add(group, wish.id_bytes, subscriber.write)
+
+    def _drop(self, group: Group) -> None:
+        self._registry.drop(group)
+        self._directory.release(group.buckets)
+
+    def _choose_framing(self, dialect: Dialect, is_deflated: bool) -> tuple[str, JoinParts]:
+        """How data messages are written to such a subscriber: a name, equal for equal bytes, and the function."""
+        framing = self._framings.get((dialect.name, is_deflated))
+        if framing is None:
+            build = join_parts_deflated if is_deflated else join_parts
+
+            def join(payloads: Sequence[bytes], id_length: int) -> list[bytes]:
+                return build(payloads, dialect, id_length)
+
+            framing = (f"{dialect.name.value}+deflate" if is_deflated else dialect.name.value, join)
+            self._framings[dialect.name, is_deflated] = framing
+        return framing

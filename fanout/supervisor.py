@@ -1,0 +1,155 @@
+"""Worker processes: several gateways on one port. Knows processes and the embedded server, no room's inside.
+
+Each worker binds the port itself with SO_REUSEPORT, so the kernel spreads connections evenly; one shared
+listening socket would wake whichever process is quickest, and load would pile up on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+
+import uvloop
+
+from fanout.errors import FanoutError
+from fanout.service import TlsFiles, open_listener, serve
+from fanout.settings import Settings
+
+logger = logging.getLogger("fanout.supervisor")
+
+_RESTART_DELAY_SECONDS = 1.0
+
+
+def run_single(
+    settings: Settings,
+    redis_url: str,
+    listener: socket.socket,
+    tls: TlsFiles | None,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve in this process until told to stop. Raises what `fanout.service.serve` raises."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, redis_url, listener, tls, on_ready))
+
+
+def run_workers(
+    settings: Settings,
+    redis_url: str,
+    listener: socket.socket,
+    tls: TlsFiles | None,
+    on_ready: Callable[[], None],
+) -> int:
+    """Serve in `settings.workers` processes until told to stop; a worker that dies is replaced.
+
+    Args:
+        listener: bound with SO_REUSEPORT and not listening; it keeps the port ours while workers come and go.
+        on_ready: called once all workers accept connections.
+
+    Returns:
+        The exit code: 0, or 1 if a worker could not start.
+    """
+    host, port = listener.getsockname()[:2]
+    task = _Task(settings, redis_url, host, port, tls)
+    context = multiprocessing.get_context("spawn")
+    stopping = threading.Event()
+    workers = [_Worker(context, task, number) for number in range(settings.workers)]
+
+    def stop(signal_number: int, frame: object) -> None:
+        del signal_number, frame
+        stopping.set()
+        for worker in workers:
+            worker.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    ready = [worker.wait_until_ready() for worker in workers]
+    failed = not all(ready)
+    if not failed and not stopping.is_set():
+        on_ready()
+    while not failed and not stopping.is_set():
+        dead = wait([worker.sentinel for worker in workers], timeout=0.5)
+        for index, worker in enumerate(workers):
+            if worker.sentinel in dead and not stopping.is_set():
+                logger.error("worker %d ended with exit code %s, starting another", index, worker.exit_code)
+                stopping.wait(_RESTART_DELAY_SECONDS)
+                workers[index] = _Worker(context, task, index)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    settings: Settings
+    redis_url: str
+    host: str
+    port: int
+    tls: TlsFiles | None
+
+
+class _Worker:
+    def __init__(self, context: multiprocessing.context.SpawnContext, task: _Task, number: int) -> None:
+        self._ready, child = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(task, child), name=f"fanout-worker-{number}")
+        self._process.start()
+        child.close()
+
+    def wait_until_ready(self) -> bool:
+        try:
+            return bool(self._ready.recv())
+        except EOFError:
+            return False
+
+    @property
+    def sentinel(self) -> int:
+        return self._process.sentinel
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        if self._process.is_alive():
+            self._process.terminate()
+
+    def join(self) -> None:
+        self._process.join()
+
+
+def _work(task: _Task, ready: Connection) -> None:
+    # Ctrl-C reaches the whole process group; the supervisor passes SIGTERM on, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging(task.settings.log_level)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        listener = open_listener(task.host, task.port, shared=True)
+        run_single(task.settings, task.redis_url, listener, task.tls, lambda: ready.send(True))
+    except FanoutError as error:
+        print(f"fanout: {error}", file=sys.stderr)  # noqa: T201 (the worker's one line to the operator)
+        sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    # A killed supervisor cannot tell its workers; without it nobody would end them.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def configure_logging(level: str) -> None:
+    """Log lines go to stderr, so that what a command prints can be piped."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    for library in ("httpx", "httpcore", "uvicorn", "websockets"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,71 @@
+"""The HTTP side as one FastAPI application. Knows schema and auth; the bus only as two functions.
+
+| path | who | what |
+|---|---|---|
+| POST /graphql | API key | queries, introspection, mutations |
+| POST /events | publisher key | events from back ends |
+| GET /ping, /healthz, /readyz, /metrics | anybody | for load balancers, orchestrators, Prometheus |
+| GET /graphql, /graphql/realtime | anybody | 426: WebSockets are taken by `fanout.gateway` before they get here |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from fanout.auth import Authorizer
+from fanout.metrics import Metrics
+from fanout.schema import ApiSchema, MutationExecutor
+from fanout.settings import Settings
+from fanout.web.answers import add_error_answers
+from fanout.web.body import HttpLimits
+from fanout.web.events_http import Publish, build_events_router
+from fanout.web.exposition import build_metrics_router
+from fanout.web.graphql_http import build_graphql_router
+from fanout.web.health import build_health_router
+
+# How long a browser may remember the answer to its preflight request; Chrome's upper bound.
+_PREFLIGHT_AGE_SECONDS = 7200
+
+
+def create_app(
+    *,
+    executor: MutationExecutor,
+    publish: Publish,
+    authorizer: Authorizer,
+    schema: ApiSchema,
+    metrics: Metrics,
+    is_ready: Callable[[], bool | str],
+    settings: Settings,
+) -> FastAPI:
+    """Build the application; it starts nothing and owns nothing.
+
+    Args:
+        executor: runs GraphQL documents.
+        publish: appends events to the first event stream, all or none; raises `Unavailable`.
+        authorizer: decides about the `x-api-key` header.
+        schema: which mutations can be published.
+        metrics: shown at `/metrics`.
+        is_ready: True when Redis can be used; else False or the reason, which `/readyz` shows to anybody.
+        settings: the limits of the deployment, from which those of one request follow.
+    """
+    limits = HttpLimits.from_settings(settings)
+    # No docs pages: the API's documentation is its GraphQL schema.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # As AppSync does: any origin, since credentials are headers that a page has to know, never cookies.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["x-amzn-ErrorType"],
+        max_age=_PREFLIGHT_AGE_SECONDS,
+    )
+    add_error_answers(app)
+    app.include_router(build_graphql_router(executor, publish, authorizer, limits))
+    app.include_router(build_events_router(schema, publish, authorizer, limits))
+    app.include_router(build_health_router(is_ready))
+    app.include_router(build_metrics_router(metrics))
+    return app

@@ -1,0 +1,92 @@
+"""`POST /graphql`: queries, introspection and mutations over HTTP. Does not know the bus or what executes.
+
+A mutation's events are in the stream before the answer is sent. What the executor answers is sent as it is with
+status 200, errors included, as AppSync does; 4xx is for requests that hold no GraphQL document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from fanout.auth import Authorizer
+from fanout.errors import BadRequest, Unavailable
+from fanout.schema import MutationExecutor
+from fanout.web.answers import answer_errors, answer_json, answer_unavailable
+from fanout.web.body import HttpLimits, read_json
+from fanout.web.events_http import Publish
+
+PATHS = ("/graphql", "/graphql/realtime")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlRequest:
+    """The parameters of one request, checked for their kinds only."""
+
+    query: str
+    variables: Mapping[str, Any]
+    operation_name: str | None
+
+
+def build_graphql_router(
+    executor: MutationExecutor, publish: Publish, authorizer: Authorizer, limits: HttpLimits
+) -> APIRouter:
+    """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
+    router = APIRouter()
+
+    @router.post("/graphql")
+    async def post_graphql(request: Request) -> Response:
+        authorizer.authorize_client(request.headers)
+        asked = parse_request(await read_json(request, limits.graphql_body_bytes))
+        result = executor.execute(asked.query, asked.variables, asked.operation_name)
+        if result.events:
+            try:
+                await publish(result.events)
+            except Unavailable:
+                return answer_unavailable(
+                    "the mutation's event could not be published, the event bus cannot be reached now: "
+                    "send the mutation again later",
+                    data=None,
+                )
+        return answer_json(result.response)
+
+    for path in PATHS:
+        router.get(path)(_ask_for_upgrade)
+    # Amplify's URL for WebSockets; POST there is a mix-up that a 405 would not explain.
+    router.post("/graphql/realtime")(_ask_for_upgrade)
+    return router
+
+
+def parse_request(body: object) -> GraphqlRequest:
+    """Check the parsed body; unknown members are ignored, as the GraphQL over HTTP draft asks.
+
+    Raises:
+        BadRequest: a body or member of the wrong kind.
+    """
+    if isinstance(body, list):
+        raise BadRequest('batches are not supported: send one {"query": ...} object per request')
+    if not isinstance(body, dict):
+        raise BadRequest('the body is not a JSON object: send {"query": ..., "variables": ..., "operationName": ...}')
+    query = body.get("query")
+    if not isinstance(query, str) or not query.strip():
+        raise BadRequest('"query" has to be a string that holds a GraphQL document')
+    variables = body.get("variables")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest('"variables" has to be a JSON object, or left out')
+    operation_name = body.get("operationName")
+    if operation_name is not None and not isinstance(operation_name, str):
+        raise BadRequest('"operationName" has to be a string, or left out')
+    return GraphqlRequest(query, variables or {}, operation_name)
+
+
+async def _ask_for_upgrade() -> Response:
+    """RFC 9110 section 15.5.22: 426 names the protocol in `Upgrade`."""
+    message = (
+        "send queries and mutations with POST to /graphql, and connect with a WebSocket "
+        "(sub-protocol graphql-ws or graphql-transport-ws) to subscribe"
+    )
+    error = {"errorType": "UpgradeRequiredException", "message": message}
+    return answer_errors(426, [error], {"Upgrade": "websocket", "Connection": "Upgrade"})

@@ -1,0 +1,211 @@
+"""One connection: keep-alive, ends by the clock, slow clients, and everything that is not a text message."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from fanout.model import CloseReason
+from tests.fanout.gateway.conftest import Harness
+from tests.served import AppSyncClient, wait_until_async
+
+ON_CREATE = "subscription { onCreateMessage { id content } }"
+
+
+async def expect_close(client: AppSyncClient, reason: CloseReason) -> None:
+    await asyncio.wait_for(client.connection.wait_closed(), 20)
+    assert client.connection.close_code == reason.code
+
+
+async def test_a_keep_alive_follows_the_ack_and_then_every_minute(harness: Harness) -> None:
+    async with harness.open() as client:
+        await client.send({"type": "connection_init"})
+        assert await client.connection.recv() == '{"type":"connection_ack","payload":{"connectionTimeoutMs":300000}}'
+        assert await client.connection.recv() == '{"type":"ka"}'
+        harness.pass_time(3 * 60_000)
+        for _ in range(3):
+            assert await asyncio.wait_for(client.connection.recv(), 20) == '{"type":"ka"}'
+        await client.subscribe("s", ON_CREATE)
+
+
+async def test_a_connection_that_never_initialises_is_closed(harness: Harness) -> None:
+    async with harness.open() as client:
+        harness.pass_time(harness.settings.init_timeout_ms + 1000)
+        await expect_close(client, CloseReason.INIT_TIMEOUT)
+    assert harness.metrics.closes[CloseReason.INIT_TIMEOUT.label] == 1
+
+
+async def test_a_silent_client_is_pinged_and_one_that_answers_stays(harness: Harness) -> None:
+    async with harness.connect(max_queue=None) as client:
+        for _ in range(4):
+            harness.pass_time(harness.settings.ping_after_silence_ms)
+            waiter = await client.connection.ping()  # our own ping shows that the pong before it has arrived
+            await asyncio.wait_for(waiter, 20)
+        await client.subscribe("s", ON_CREATE)
+
+
+async def test_a_client_that_does_not_answer_a_ping_is_closed(build_harness: Any) -> None:
+    harness = await build_harness(ping_after_silence_ms=5_000, pong_timeout_ms=2_000)
+    async with harness.connect():
+        harness.pass_time(8_000)  # no turn of the event loop in between: the pong cannot have arrived
+        assert harness.metrics.closes[CloseReason.UNRESPONSIVE.label] == 1
+
+
+async def test_an_idle_connection_is_closed_although_it_answers_pings(build_harness: Any) -> None:
+    harness = await build_harness(ping_after_silence_ms=5_000, idle_timeout_ms=20_000)
+    async with harness.connect() as client:
+        for _ in range(4):
+            harness.pass_time(5_000)
+            try:
+                await asyncio.wait_for(await client.connection.ping(), 20)
+            except ConnectionClosed:
+                break
+        await expect_close(client, CloseReason.IDLE)
+
+
+async def test_what_is_delivered_counts_as_activity(build_harness: Any) -> None:
+    harness = await build_harness(ping_after_silence_ms=10**9, idle_timeout_ms=20_000)
+    async with harness.connect() as listening, harness.connect() as unmatched:
+        await listening.subscribe("s", ON_CREATE)
+        for number in range(4):
+            harness.pass_time(8_000)
+            harness.deliver({"id": str(number)})
+            assert (await listening.receive_data())[1]["data"]["onCreateMessage"]["id"] == str(number)
+        await expect_close(unmatched, CloseReason.IDLE)
+        harness.deliver({"id": "still"})
+        await listening.receive_data()
+
+
+async def test_a_life_ends_within_the_jitter(build_harness: Any) -> None:
+    harness = await build_harness(max_lifetime_ms=100_000, lifetime_jitter=0.5, idle_timeout_ms=10**9)
+    async with harness.connect() as client:
+        harness.pass_time(49_000)
+        assert harness.metrics.closes.total() == 0
+        harness.pass_time(53_000)
+        await expect_close(client, CloseReason.LIFETIME)
+
+
+async def test_a_fragmented_message_is_one_message(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.connection.send(['{"id":"s","ty', 'pe":"sto', 'p"}'])
+        await client.connection.send(['{"type":', '"nonsense"}'])
+        assert (await client.receive())["type"] == "error"
+
+
+async def test_a_binary_message_ends_the_connection(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.connection.send(b'{"type":"stop"}')
+        await expect_close(client, CloseReason.BINARY_MESSAGE)
+
+
+async def test_text_that_is_not_utf8_ends_the_connection(harness: Harness) -> None:
+    async with harness.connect() as client:
+        frame = Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True)
+        client.connection.transport.write(frame)
+        await expect_close(client, CloseReason.INVALID_TEXT)
+
+
+async def test_a_message_over_the_limit_is_told(build_harness: Any) -> None:
+    harness = await build_harness(max_message_bytes=1000)
+    async with harness.connect() as client:
+        await client.send("x" * 1001)
+        await expect_close(client, CloseReason.MESSAGE_TOO_BIG)
+    assert harness.metrics.closes[CloseReason.MESSAGE_TOO_BIG.label] == 1
+
+
+async def test_a_violation_of_the_websocket_protocol_ends_the_connection(harness: Harness) -> None:
+    async with harness.connect() as client:
+        client.connection.transport.write(Frame(Opcode.TEXT, b"{}").serialize(mask=False))
+        await expect_close(client, CloseReason.PROTOCOL_ERROR)
+
+
+async def test_a_connection_that_is_cut_leaves_nothing_behind(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.subscribe("s", ON_CREATE)
+        client.connection.transport.abort()
+        await wait_until_async(lambda: harness.metrics.subscriptions == 0)
+        assert len(harness.gateway) == 0
+        assert harness.metrics.connections["appsync"] == 0
+        assert harness.metrics.closes["lost"] == 1
+
+
+async def test_a_closing_handshake_by_the_client_is_answered(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.subscribe("s", ON_CREATE)
+        await client.connection.close(1000)
+        assert client.connection.close_code == 1000
+        await wait_until_async(lambda: harness.metrics.subscriptions == 0)
+        assert harness.metrics.closes["client"] == 1
+
+
+class SlowReader:
+    """A client with a small receive buffer that reads only when told to."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect(("127.0.0.1", int(harness.url.rpartition(":")[2])))
+
+
+async def test_a_slow_client_is_closed_at_the_limit_and_delays_nobody(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=200_000)
+    reader = SlowReader(harness)
+    async with (
+        harness.connect(sock=reader.socket, max_queue=1) as slow,
+        harness.connect(max_queue=None) as quick,
+    ):
+        await slow.subscribe("s", ON_CREATE)
+        await quick.subscribe("q", ON_CREATE)
+        slow.connection.transport.pause_reading()
+        sent = 0
+        while not harness.metrics.closes[CloseReason.SLOW_CLIENT.label]:
+            harness.deliver({"id": str(sent), "content": "x" * 20_000})
+            assert (await quick.receive_data())[1]["data"]["onCreateMessage"]["id"] == str(sent)
+            sent += 1
+            assert sent < 2000
+        assert harness.metrics.subscriptions == 1
+        assert harness.metrics.drops["slow-client"] >= 1
+        slow.connection.transport.resume_reading()
+        received = []
+        try:
+            while True:
+                received.append((await slow.receive_data())[1]["data"]["onCreateMessage"]["id"])
+        except ConnectionClosed:
+            pass
+        # Nothing was skipped: what it got is the beginning of the stream, and then it was told why it ended.
+        assert received == [str(number) for number in range(len(received))]
+        await expect_close(slow, CloseReason.SLOW_CLIENT)
+
+
+async def test_a_client_that_catches_up_goes_on_as_before(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=8_000_000)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        await client.subscribe("s", ON_CREATE)
+        client.connection.transport.pause_reading()
+        for number in range(150):  # 6 MB: more than sockets buffer, past the quarter at which writing is watched
+            harness.deliver({"id": str(number), "content": "x" * 40_000})
+        client.connection.transport.resume_reading()
+        for number in range(150):
+            assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == str(number)
+        harness.deliver({"id": "after"})
+        assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == "after"
+        assert harness.metrics.drops.total() == 0
+
+
+@pytest.mark.parametrize("cut", [CloseReason.SLOW_CLIENT])
+async def test_a_peer_that_never_answers_our_close_is_dropped(harness: Harness, cut: CloseReason) -> None:
+    async with harness.connect() as client:
+        await client.subscribe("s", ON_CREATE)
+        client.connection.transport.pause_reading()
+        connection = next(iter(harness.gateway._connections))
+        connection.close(cut)
+        assert len(harness.gateway) == 0
+        harness.pass_time(11_000)
+        client.connection.transport.resume_reading()
+        await asyncio.wait_for(client.connection.wait_closed(), 20)

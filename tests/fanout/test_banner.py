@@ -1,0 +1,85 @@
+"""The banner shows what a newcomer needs, and its examples are valid for the schema that is served."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import orjson
+import pytest
+from graphql import parse, validate
+
+from fanout.banner import build_banner, describe_schema
+from fanout.model import Identity, SubscribeRequest
+from fanout.schema import ApiSchema, SubscriptionPlanner, load_chat_schema, parse_schema
+from fanout.settings import Settings
+
+REQUIRED = """
+type Query { a: Int }
+type Item { id: ID! at: AWSDateTime kind: Kind! tags: [String!]! n: Int f: Float }
+enum Kind { BIG SMALL }
+type Mutation { createItem(id: ID!): Item  tick(n: Int): Int }
+type Subscription {
+  onItem(n: Int!): Item @aws_subscribe(mutations: ["createItem"])
+}
+"""
+LEAF = """
+type Query { a: Int }
+type Mutation { tick(n: Int): Int }
+type Subscription { onTick: Int @aws_subscribe(mutations: ["tick"]) }
+"""
+NOTHING = "type Query { a: Int }"
+
+
+def show(schema: ApiSchema, keys: dict[str, str] | None = None, settings: Settings | None = None) -> str:
+    return build_banner(
+        schema, settings or Settings(), keys or {}, ("127.0.0.1", 8080), tls_ca=None, embedded_url="unix:///run/v.sock"
+    )
+
+
+def find_commands(text: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  .venv/bin/fanout ")]
+
+
+@pytest.mark.parametrize("schema", [load_chat_schema(), parse_schema(REQUIRED), parse_schema(LEAF)])
+def test_the_examples_are_valid_and_belong_together(schema: ApiSchema) -> None:
+    subscribe, publish = find_commands(show(schema))
+    query = subscribe[-1]
+    assert not validate(schema.graphql, parse(query))
+    mutation, data = publish[-2], orjson.loads(publish[-1])
+    plan = SubscriptionPlanner(schema, Settings()).plan(SubscribeRequest(query, None, {}, {}), Identity("API_KEY"))
+    assert plan.field in schema.subscriptions_of(mutation)
+    assert b"errors" not in plan.projection.project(data)
+
+
+def test_only_keys_made_for_this_run_are_shown() -> None:
+    settings = Settings(api_key=("secret-one",), publisher_key=("secret-two",))
+    text = show(load_chat_schema(), settings=settings)
+    assert "secret" not in text
+    assert "as configured" in text
+    assert "da2-made" in show(load_chat_schema(), keys={"api_key": "da2-made"})
+
+
+def test_tls_is_told_with_its_ca() -> None:
+    text = build_banner(
+        load_chat_schema(),
+        Settings(tls_dev=True),
+        {},
+        ("::1", 8443),
+        tls_ca=Path("ca.pem"),
+        embedded_url="",
+    )
+    assert "https://[::1]:8443/graphql" in text
+    assert "wss://[::1]:8443/graphql/realtime" in text
+    assert str(Path("ca.pem").resolve()) in text
+    assert "--ca ca.pem" in text
+
+
+def test_a_schema_without_subscriptions_has_no_example() -> None:
+    assert find_commands(show(parse_schema(NOTHING))) == []
+
+
+def test_a_checked_schema_is_described() -> None:
+    text = describe_schema(load_chat_schema(), "chat.graphql")
+    assert text.startswith("chat.graphql: ok, ")
+    assert "  createMessage -> onCreateMessage" in text

@@ -1,0 +1,100 @@
+"""Settings come from options, environment and file, in this order, and mistakes are named in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fanout.errors import ConfigurationError
+from fanout.settings import Settings, load_settings
+from tests.structure.sources import ROOT
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "fanout.toml"
+    path.write_text(
+        'port = 1000\nhost = "file"\nstream = ["a", "b"]\n[subscriptions.onX]\nfilter = {room = {eq = "$args.room"}}\n'
+    )
+    return path
+
+
+def test_options_beat_environment_beats_file(config: Path) -> None:
+    environment = {"FANOUT_HOST": "environment", "FANOUT_PORT": "2000", "OTHER": "x"}
+    settings = load_settings({"port": 3000, "host": None}, environment, config)
+    assert (settings.port, settings.host, settings.stream) == (3000, "environment", ("a", "b"))
+    assert settings.subscriptions["onX"].filter == {"room": {"eq": "$args.room"}}
+
+
+def test_lists_in_the_environment_are_separated_by_commas() -> None:
+    settings = load_settings({}, {"FANOUT_API_KEY": "one, two,", "FANOUT_SCHEMA": "x.graphql"})
+    assert settings.api_key == ("one", "two")
+    assert settings.schema_path == Path("x.graphql")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "text"),
+    [
+        ({}, {"FANOUT_PROT": "1"}, "environment variable FANOUT_PROT: unknown setting, did you mean 'port'?"),
+        ({}, {"FANOUT_QQQQ": "1"}, "environment variable FANOUT_QQQQ: unknown setting, see docs/operations.md"),
+        ({}, {"FANOUT_PORT": "x"}, "environment variable FANOUT_PORT: Input should be a valid integer"),
+        ({"port": 70000}, {}, "option --port: Input should be less than or equal to 65535"),
+        ({"log_level": "loud"}, {}, "option --log-level: Input should be 'debug'"),
+        ({"tls_cert": "a.pem"}, {}, "tls_cert and tls_key go together"),
+        ({"tls_cert": "a", "tls_key": "b", "tls_dev": True}, {}, "tls_dev makes its own certificate"),
+        ({}, {"FANOUT_SUBSCRIPTIONS": "x"}, "FANOUT_SUBSCRIPTIONS: set this in the configuration file"),
+        ({}, {"FANOUT_STREAM": " "}, "name at least one event stream"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, object], environment: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(options, environment)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("port = ", "not valid TOML"),
+        ("prot = 1", "unknown setting, did you mean 'port'?"),
+        ("[subscriptions.onX]\nfliter = {}", "subscriptions.onX.fliter"),
+        ("workers = 0", "workers: Input should be greater than 0"),
+    ],
+)
+def test_mistakes_in_the_file_name_the_file(tmp_path: Path, content: str, text: str) -> None:
+    path = tmp_path / "fanout.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({}, {}, path)
+    assert str(path) in str(caught.value)
+    assert text in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read the configuration file: No such file"):
+        load_settings({}, {}, tmp_path / "none.toml")
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_the_table_of_settings_in_the_docs_is_this_one() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        row = f"| `{field.alias or name}` | {describe_default(field.default)} | {field.description} |"
+        assert row in text, f"docs/operations.md should have the row:\n{row}"
+
+
+def describe_default(default: object) -> str:
+    if default is None or default == () or default == {}:
+        return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default}`"

@@ -1,0 +1,110 @@
+"""The whole application over an event bus that only remembers; schema, executor and keys are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fanout.auth import ApiKeys, Authorizer
+from fanout.errors import Unavailable
+from fanout.metrics import Metrics
+from fanout.model import NewEvent
+from fanout.schema import ApiSchema, MutationExecutor, parse_schema
+from fanout.settings import Settings
+from fanout.web import create_app
+
+CLIENT_KEY = "da2-client0000000000000000000"
+PUBLISHER_KEY = "da2-publisher0000000000000000"
+
+SDL = """
+type Message { id: ID! roomId: ID! text: String author: Author tags: [String!] createdAt: AWSDateTime }
+type Author { id: ID! name: String }
+input AuthorInput { id: ID! name: String }
+input MessageInput { roomId: ID! text: String author: AuthorInput tags: [String!] meta: AWSJSON and: [MessageInput] }
+type Query { getRoom(id: ID!): Message }
+type Mutation {
+  createMessage(input: MessageInput!): Message
+  deleteMessage(id: ID!): Message!
+  importMessages(input: [MessageInput!]!): [Message!]!
+  setVolume(volume: Float!): Float
+}
+type Subscription { onCreateMessage(roomId: ID): Message @aws_subscribe(mutations: ["createMessage"]) }
+"""
+
+AWAY = Unavailable("redis://user:secret@db:6379: connection refused")
+
+
+class RememberingBus:
+    """Publishes into a list; can fail (as with `AWAY`, like the real one without Redis), and can be held up.
+
+    `was_called` is set when a call comes in; a call goes on once `may_go_on` is set, which it is at first.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[list[NewEvent]] = []
+        self.failure: Exception | None = None
+        self.was_called = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    @property
+    def events(self) -> list[NewEvent]:
+        return [event for call in self.calls for event in call]
+
+    async def publish(self, events: Sequence[NewEvent]) -> list[str]:
+        self.was_called.set()
+        await self.may_go_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        first = len(self.events)
+        self.calls.append(list(events))
+        return [f"1700000000000-{first + offset}" for offset in range(len(events))]
+
+
+@pytest.fixture
+def bus() -> RememberingBus:
+    return RememberingBus()
+
+
+@pytest.fixture(scope="session")
+def schema() -> ApiSchema:
+    return parse_schema(SDL)
+
+
+@pytest.fixture
+def app(bus: RememberingBus, schema: ApiSchema) -> FastAPI:
+    return create_app(
+        executor=MutationExecutor(schema, Settings()),
+        publish=bus.publish,
+        authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY])),
+        schema=schema,
+        metrics=Metrics(subscriptions=3),
+        is_ready=lambda: bus.failure is None,
+        settings=Settings(),
+    )
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without credentials."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+async def subscriber(http: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client with an API key."""
+    http.headers["x-api-key"] = CLIENT_KEY
+    return http
+
+
+@pytest.fixture
+async def publisher(http: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client with a publisher key."""
+    http.headers["x-api-key"] = PUBLISHER_KEY
+    return http
