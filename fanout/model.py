@@ -107,6 +107,7 @@ class CloseReason(Enum):
     MESSAGE_TOO_BIG = (1009, "message-too-big", "message exceeds the inbound size limit")
     DRAINING = (1012, "draining", "this gateway is going away, connect again")
     INTERNAL_ERROR = (1011, "internal-error", "internal error")
+    INIT_REFUSED = (1011, "init-refused", "initialisation was refused")
     BAD_MESSAGE = (4400, "bad-message", "invalid message")
     UNAUTHORIZED = (4401, "unauthorized", "Unauthorized")
     FORBIDDEN = (4403, "forbidden", "Forbidden")

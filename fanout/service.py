@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
 async def _assemble(settings: Settings, redis_url: str) -> AsyncIterator[tuple[Gateway, FastAPI]]:
     schema = load_schema(settings.schema_path)
     planner = SubscriptionPlanner(schema, settings)
-    authorizer = Authorizer(ApiKeys(settings.api_key), ApiKeys(settings.publisher_key))
+    authorizer = Authorizer(ApiKeys(settings.api_key), ApiKeys(settings.publisher_key, setting="publisher_key"))
     metrics = Metrics()
     registry = Registry(metrics)
     wheel = Wheel()

@@ -117,6 +117,7 @@ class _Worker:
 
     @property
     def exit_code(self) -> int | None:
+        self._process.join(1)  # the sentinel is ready a moment before the exit code is
         return self._process.exitcode
 
     def terminate(self) -> None:

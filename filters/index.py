@@ -9,7 +9,7 @@ Another kind of access (by prefix, by range, by list element) is another class w
 offered by `access_candidates` for more operators.
 
 HOT: `match` runs once per event, on the event loop. Budget: 2 us + 0.5 us per candidate.
-Measured by `python -m tests.filters.measure`.
+Measured by `python -m tests.bench.measure_filters`.
 """
 
 from __future__ import annotations

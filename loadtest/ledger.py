@@ -58,7 +58,8 @@ class _Publication:
     due: set[str]
     finished: float | None = None
     received: set[str] = field(default_factory=set)
-    is_settled: bool = False
+    is_abandoned: bool = False
+    settled: float | None = None
 
 
 class Ledger:
@@ -131,7 +132,7 @@ class Ledger:
         publication = self._publications.get(key)
         if publication is not None:
             self._clear_due(key, publication)
-            publication.is_settled = True
+            publication.is_abandoned = True
 
     def receive(self, subscription: str, key: str, now: float) -> Receipt:
         """Book one delivery and judge it."""
@@ -158,14 +159,13 @@ class Ledger:
         waiting: deque[str] = deque()
         for key in self._unsettled:
             publication = self._publications[key]
-            if publication.is_settled:
-                continue
-            if publication.finished is None or now - publication.finished < self.patience_s:
+            is_in_time = publication.finished is None or now - publication.finished < self.patience_s
+            if is_in_time and not publication.is_abandoned:
                 waiting.append(key)
                 continue
             missing.extend(Missing(subscription, key) for subscription in sorted(publication.due))
             self._clear_due(key, publication)
-            publication.is_settled = True
+            publication.settled = now
         self._unsettled = waiting
         self._forget_old(now)
         return missing
@@ -179,6 +179,6 @@ class Ledger:
     def _forget_old(self, now: float) -> None:
         while self._remembered:
             publication = self._publications[self._remembered[0]]
-            if not publication.is_settled or now - publication.begun < _MEMORY * self.patience_s:
+            if publication.settled is None or now - publication.settled < _MEMORY * self.patience_s:
                 return
             del self._publications[self._remembered.popleft()]

@@ -259,7 +259,9 @@ def _open_books(environment: Environment, **_: Any) -> None:
 
 def _settle(**_: Any) -> None:
     """Stop publishing, and leave the subscribers time for what is on its way; locust ends the users after this."""
-    books = _current_books()
+    books = _books
+    if books is None:
+        return  # the web page was left without a test
     books.is_stopping = True
     deadline = time.monotonic() + books.ledger.patience_s
     while (books.requests_under_way or books.ledger.outstanding) and time.monotonic() < deadline:

@@ -93,6 +93,8 @@ class Subscriber:
                 self._socket.close(timeout=1)
             except (websocket.WebSocketException, OSError):
                 pass  # the peer has gone already: as good as closed
+            # After an error above, websocket-client has left the descriptor open.
+            self._socket.shutdown()  # type: ignore[no-untyped-call]
             self._socket = None
 
     def _send(self, text: str) -> None:

@@ -193,18 +193,20 @@ class Swarm:
         shape = data.replace(self._ids[number], b"*")
         marks = self._known.get(shape)
         if marks is None:
-            marks = self._read(number, data, shape)
-        for mark in marks:
-            self._book(number, mark)
+            self._read(number, data, shape)
+        else:
+            for mark in marks:
+                self._book(number, mark)
 
-    def _read(self, number: int, data: bytes, shape: bytes) -> list[_Mark]:
-        """Parse what `data` holds and act on all but events, whose marks are returned."""
+    def _read(self, number: int, data: bytes, shape: bytes) -> None:
+        """Parse what `data` holds, act on it, and remember it if it is whole events only."""
         whole, rest = frames.split_frames(data)
         marks: list[_Mark] = []
         for frame in whole:
             if frame.opcode == frames.TEXT:
                 mark = self._read_message(number, json.loads(frame.payload))
                 if mark is not None:
+                    self._book(number, mark)
                     marks.append(mark)
             elif frame.opcode == frames.PING:
                 self._send(number, frames.build_frame(frame.payload, frames.PONG))
@@ -217,7 +219,6 @@ class Swarm:
             self._tails[number] = rest
         elif len(marks) == len(whole):
             self._known[shape] = marks
-        return marks
 
     def _read_message(self, number: int, message: dict[str, object]) -> _Mark | None:
         own_id = self._ids[number].decode()

@@ -1,1 +1,18 @@
+"""The Redis side: event streams, bucket index, routing, inboxes, and the embedded server.
 
+    bus          facade: wiring and tasks
+    local        this gateway: membership, open inbox, intake
+    router       one stream: read, look up, forward; with lease, lookup, positions
+    membership   join, heartbeat, registration, sweep
+    publisher    append to a stream
+    entries, keys, client    formats, names, connections
+    embedded     a Valkey server of our own
+
+docs/architecture.md has the picture; design and interleavings are explained where they are kept: `router`,
+`registration`, `intake`.
+"""
+
+from fanout.bus.bus import Bus
+from fanout.bus.embedded import EmbeddedServer
+
+__all__ = ["Bus", "EmbeddedServer"]

@@ -28,6 +28,7 @@ from fanout.protocol import (
     Session,
     Subscribe,
     Unsubscribe,
+    cut_close_reason,
     text_frame,
 )
 
@@ -165,7 +166,7 @@ class Connection(asyncio.Protocol):
         self._gateway.metrics.closes[reason.label] += 1
         self._gateway.forget(self)
         if self._websocket.state is State.OPEN:
-            self._websocket.send_close(reason.code, _cut_reason(detail or reason.text))
+            self._websocket.send_close(reason.code, cut_close_reason(detail or reason.text))
             # Past the bound: one small frame, so that the client can read why once it reads again.
             for data in self._websocket.data_to_send():
                 self._transport.write(data)
@@ -301,8 +302,3 @@ class Connection(asyncio.Protocol):
             self.closing = _REASON_OF_FAILURE.get(CloseCode(websocket.close_sent.code), CloseReason.INTERNAL_ERROR)
             self._gateway.metrics.closes[self.closing.label] += 1
         self._gateway.forget(self)
-
-
-def _cut_reason(text: str) -> str:
-    # RFC 6455 section 5.5: a control frame carries at most 125 bytes, 2 of them are the code.
-    return text.encode()[:123].decode(errors="ignore")

@@ -12,7 +12,7 @@ from fanout.protocol.appsync import APPSYNC
 from fanout.protocol.conversation import Authorize, BadMessage, Close, Effect, Send, Subscribe, Unsubscribe
 from fanout.protocol.deflate import join_parts_deflated
 from fanout.protocol.dialect import Dialect
-from fanout.protocol.frames import PING_FRAME, DataShape, close_frame, frame_header, join_parts, text_frame
+from fanout.protocol.frames import PING_FRAME, DataShape, cut_close_reason, frame_header, join_parts, text_frame
 from fanout.protocol.negotiation import PATHS, Agreement, Refusal, UnsupportedSubprotocol, negotiate
 from fanout.protocol.session import DIALECTS, Session
 from fanout.protocol.transport_ws import TRANSPORT_WS
@@ -42,7 +42,7 @@ __all__ = [
     # frames
     "frame_header",
     "text_frame",
-    "close_frame",
+    "cut_close_reason",
     "join_parts",
     "join_parts_deflated",
     "DataShape",

@@ -31,7 +31,7 @@ class ApolloWsDialect(Dialect):
         repeated_id=RepeatedId.REPLACE,
         repeated_init=None,
         bad_message=None,
-        refused_init=CloseReason.INTERNAL_ERROR,  # 1011, as its server does
+        refused_init=CloseReason.INIT_REFUSED,
         stop_is_answered=True,  # gql waits for it
     )
     data_prefix = b'{"type":"data","id":'

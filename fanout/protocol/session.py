@@ -2,7 +2,7 @@
 
 It keeps which ids are in use and what was said, and walks its dialect's `Rules`. May not know: how a message is
 written (dialects), sockets, time, and how effects are performed. HOT when many clients connect: `connection_init`
-and one `start` together cost about 15 us, and a session with one subscription holds about 500 bytes beside its
+and one `start` together cost about 11 us, and a session with one subscription holds about 480 bytes beside its
 headers (tests/fanout/protocol/test_session_cost.py guards both).
 """
 

@@ -37,6 +37,11 @@ Path = tuple[Any, str | int] | None
 Errors = list[dict[str, Any]]
 Complete = Callable[[Any, Path, Errors], Any]
 Coerce = Callable[[Any], Any]
+_Way = tuple[type, str | None, Coerce, Complete | None]
+"""How values of a type get into the payload: the class of those that are sent as they are, what to say of null
+(None: null is fine), and what to call for others, `coerce` for leaves and `complete` for all else."""
+_Step = tuple[str, str, type, str | None, Coerce, Complete | None]
+"""One field of an object: response key, name in the event, and the way of its value."""
 
 # By scalar: values of exactly this type are sent as they are.
 _UNCHANGED: dict[str, type] = {"String": str, "ID": str, "Boolean": bool}
@@ -126,12 +131,14 @@ class _Compiler:
     def compile_object(self, selection: ObjectSelection) -> Complete:
         parent = selection.type
         # Every payload starts as a copy of this: keys in order, and what is the same for all events.
-        template = {field.response_key: parent.name if field.name == TYPENAME else None for field in selection.fields}
-        steps: list[tuple[str, str, type, str | None, Coerce, Complete | None]] = []
+        template: dict[str, Any] = {
+            field.response_key: parent.name if field.name == TYPENAME else None for field in selection.fields
+        }
+        steps: list[_Step] = []
         for field in selection.fields:
             if field.name != TYPENAME:
-                unchanged, required, coerce, complete = self._compile_type(field.type, field, parent)
-                steps.append((field.response_key, field.name, unchanged, required, coerce, complete))
+                way = self._compile_type(field.type, field, parent)
+                steps.append((field.response_key, field.name, *way))
 
         def complete_object(source: Any, path: Path, errors: Errors) -> dict[str, Any]:
             result = template.copy()
@@ -146,11 +153,7 @@ class _Compiler:
 
         return complete_object
 
-    def _compile_type(
-        self, type_: GraphQLOutputType, field: SelectedField, parent: GraphQLObjectType
-    ) -> tuple[type, str | None, Coerce, Complete | None]:
-        """For values of a type: the class that needs no work, what to say of null (None: null is fine), and what to
-        call for others: `coerce` for leaves, `complete` for all else."""
+    def _compile_type(self, type_: GraphQLOutputType, field: SelectedField, parent: GraphQLObjectType) -> _Way:
         nullable = get_nullable_type(type_)
         required = None
         if is_non_null_type(type_):

@@ -69,7 +69,9 @@ class FilterTemplate:
             self._template = self._parse(template)
             sampled = self._build(lambda placeholder, operator: _sample(placeholder, operator, field))
         except FilterError as error:
-            raise ConfigurationError(f"subscriptions.{field_name}.filter: {error.message}") from None
+            raise ConfigurationError(
+                f"subscriptions.{field_name}.filter: {error.message.removeprefix('filter: ')}"
+            ) from None
         self._constant = sampled if not self._roots else None
 
     @property

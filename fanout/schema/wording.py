@@ -7,7 +7,7 @@ The sentences are those of captures. HTTP requests get graphql-core's own texts:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphql import (
@@ -17,7 +17,6 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     KnownArgumentNamesRule,
-    Node,
     OperationDefinitionNode,
     SingleFieldSubscriptionsRule,
     VariableDefinitionNode,
@@ -37,41 +36,28 @@ class FieldUndefinedRule(FieldsOnCorrectTypeRule):
 
     def enter_field(self, node: FieldNode, *args: Any) -> None:
         """Note where we are, then check."""
-        self._place = _describe_place(node, args[-1])
+        self._place = _describe_place((*args[-1], node))
         super().enter_field(node, *args)
 
     def report_error(self, error: GraphQLError) -> None:
         """Reword and report."""
-        node = _first(error.nodes, FieldNode)
+        name = self._place.rpartition("/")[2]
         parent = self.context.get_parent_type()
-        super().report_error(
-            GraphQLError(
-                "Validation error of type FieldUndefined: "
-                f"Field '{node.name.value}' in type '{parent}' is undefined @ '{self._place}'",
-                error.nodes,
-            )
-        )
+        text = f"Field '{name}' in type '{parent}' is undefined @ '{self._place}'"
+        super().report_error(GraphQLError(f"Validation error of type FieldUndefined: {text}", error.nodes))
 
 
 class UnknownArgumentRule(KnownArgumentNamesRule):
-    """graphql-core's rule with AppSync's text for arguments of fields."""
-
-    _place = ""
+    """graphql-core's rule with AppSync's text for arguments of fields; those of directives keep their text."""
 
     def enter_argument(self, node: ArgumentNode, *args: Any) -> None:
-        """Note where we are, then check."""
-        ancestors: list[Any] = args[-1]
-        fields = [ancestor for ancestor in ancestors if isinstance(ancestor, FieldNode)]
-        self._place = "/".join(field.name.value for field in fields)
-        super().enter_argument(node, *args)
-
-    def report_error(self, error: GraphQLError) -> None:
-        """Reword and report; unknown arguments of directives keep their text."""
-        if " on directive " not in error.message:
-            name = _first(error.nodes, ArgumentNode).name.value
-            message = f"Validation error of type UnknownArgument: Unknown field argument {name} @ '{self._place}'"
-            error = GraphQLError(message, error.nodes)
-        super().report_error(error)
+        """Check, and report in AppSync's words."""
+        context = self.context
+        if context.get_argument() is None and context.get_field_def() and context.get_parent_type():
+            place = _describe_place(args[-1])
+            name = node.name.value
+            text = f"Validation error of type UnknownArgument: Unknown field argument {name} @ '{place}'"
+            context.report_error(GraphQLError(text, node))
 
 
 # A second root field is told apart from other mistakes by `fanout.schema.planner`.
@@ -136,13 +122,6 @@ def _describe_faults(
                     )
 
 
-def _describe_place(node: FieldNode, ancestors: Sequence[Any]) -> str:
-    fields = [ancestor for ancestor in ancestors if isinstance(ancestor, FieldNode)]
-    return "/".join(field.name.value for field in (*fields, node))
-
-
-def _first(nodes: Sequence[Node] | None, kind: type[Any]) -> Any:
-    for node in nodes or ():
-        if isinstance(node, kind):
-            return node
-    raise AssertionError(f"an error of this rule is located at a {kind.__name__}")
+def _describe_place(nodes: Iterable[Any]) -> str:
+    """The fields among a node's ancestors and the node itself, by name, as graphql-java writes a query path."""
+    return "/".join(node.name.value for node in nodes if isinstance(node, FieldNode))

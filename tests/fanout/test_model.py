@@ -13,4 +13,6 @@ def test_a_reason_can_be_sent(reason: CloseReason) -> None:
 
 def test_labels_and_codes_are_distinct() -> None:
     assert len({reason.label for reason in CloseReason}) == len(CloseReason)
-    assert len({reason.code for reason in CloseReason}) == len(CloseReason)
+    shared = [reason for reason in CloseReason if reason.code == 1011]
+    assert shared == [CloseReason.INTERNAL_ERROR, CloseReason.INIT_REFUSED]
+    assert len({reason.code for reason in CloseReason}) == len(CloseReason) - 1

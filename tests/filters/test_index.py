@@ -18,86 +18,6 @@ from filters.parse import build_equality_filter, parse_filter
 from tests.filters import oracle, strategies
 
 
-Demand = tuple[dict[str, Any], ...]
-"""Filters on the wire that all have to hold: what `intersect_filters` makes one filter of."""
-
-demands: st.SearchStrategy[Demand] = st.one_of(
-    st.tuples(strategies.filter_groups), st.tuples(strategies.filter_groups, strategies.filter_groups)
-)
-
-
-def build(demand: Demand) -> Filter:
-    return reduce(intersect_filters, [parse_filter(each, strategies.NO_LIMITS) for each in demand])
-
-
-def is_met(demand: Demand, event: object) -> bool:
-    return all(oracle.matches(each, event) for each in demand)
-
-
-class IndexAgainstDict(RuleBasedStateMachine):
-    """Any sequence of additions, removals and matches, beside a plain dict of all filters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.index: FilterIndex[int] = FilterIndex()
-        self.demands: dict[int, Demand] = {}
-
-    @rule(key=st.integers(0, 12), demand=demands)
-    def add(self, key: int, demand: Demand) -> None:
-        if key in self.demands:
-            with pytest.raises(ValueError, match="already"):
-                self.index.add(key, build(demand))
-        else:
-            self.index.add(key, build(demand))
-            self.demands[key] = demand
-
-    @rule(key=st.integers(0, 12), other=st.integers(0, 12))
-    def add_the_same_filter(self, key: int, other: int) -> None:
-        if other in self.demands:
-            self.add(key, self.demands[other])
-
-    @rule(key=st.integers(0, 12))
-    def remove(self, key: int) -> None:
-        if key in self.demands:
-            self.index.remove(key)
-            del self.demands[key]
-        else:
-            with pytest.raises(KeyError):
-                self.index.remove(key)
-
-    @rule(event=strategies.events)
-    def match(self, event: object) -> None:
-        assert sorted(self.index.match(event)) == sorted(
-            key for key, demand in self.demands.items() if is_met(demand, event)
-        )
-
-    @invariant()
-    def knows_its_keys(self) -> None:
-        assert len(self.index) == len(self.demands)
-        assert all((key in self.index) is (key in self.demands) for key in range(13))
-
-    def teardown(self) -> None:
-        for key in self.demands:
-            self.index.remove(key)
-        assert repr(self.index) == "<FilterIndex: 0 keys, 0 filters, 0 scanned, accesses {}>"
-
-
-def test_any_sequence_of_operations() -> None:
-    run_state_machine_as_test(
-        IndexAgainstDict, settings=settings(strategies.thorough, max_examples=100, stateful_step_count=40)
-    )
-
-
-@given(st.lists(demands, max_size=6), st.lists(strategies.events, min_size=1, max_size=4))
-@strategies.thorough
-def test_matches_are_those_of_the_oracle(wanted: list[Demand], events: list[object]) -> None:
-    index: FilterIndex[int] = FilterIndex()
-    for number, demand in enumerate(wanted):
-        index.add(number, build(demand))
-    for event in events:
-        assert sorted(index.match(event)) == [number for number, demand in enumerate(wanted) if is_met(demand, event)]
-
-
 def room_index(count: int) -> FilterIndex[str]:
     index: FilterIndex[str] = FilterIndex()
     for number in range(count):
@@ -190,6 +110,20 @@ def test_true_and_one_on_the_same_path_of_one_group() -> None:
     assert index.match({"a": 1}) == index.match({"a": True}) == []
 
 
+def test_groups_of_one_filter_that_share_their_access() -> None:
+    groups = [
+        [{"fieldName": "room", "operator": "eq", "value": "x"}, {"fieldName": name, "operator": "gt", "value": 1}]
+        for name in ("score", "votes")
+    ]
+    index: FilterIndex[str] = FilterIndex()
+    index.add("key", parse_filter({"filterGroup": [{"filters": group} for group in groups]}))
+    assert index.match({"room": "x", "score": 2, "votes": 2}) == ["key"]
+    assert index.match({"room": "x", "score": 1, "votes": 2}) == ["key"]
+    assert index.match({"room": "x", "score": 1, "votes": 1}) == []
+    index.remove("key")
+    assert index.match({"room": "x", "score": 2, "votes": 2}) == []
+
+
 def test_the_result_may_be_used_while_the_index_changes() -> None:
     index = room_index(3)
     index.add("all", MATCH_ALL)
@@ -204,3 +138,83 @@ def test_match_all_matches_anything() -> None:
     index.add("key", MATCH_ALL)
     events: list[object] = [{}, None, [], "x", {"a": 1}]
     assert [index.match(event) for event in events] == [["key"]] * 5
+
+
+Demand = tuple[dict[str, Any], ...]
+"""Filters on the wire that all have to hold: what `intersect_filters` makes one filter of."""
+
+demands: st.SearchStrategy[Demand] = st.one_of(
+    st.tuples(strategies.filter_groups), st.tuples(strategies.filter_groups, strategies.filter_groups)
+)
+
+
+def build(demand: Demand) -> Filter:
+    return reduce(intersect_filters, [parse_filter(each, strategies.NO_LIMITS) for each in demand])
+
+
+def is_met(demand: Demand, event: object) -> bool:
+    return all(oracle.matches(each, event) for each in demand)
+
+
+class IndexAgainstDict(RuleBasedStateMachine):
+    """Any sequence of additions, removals and matches, beside a plain dict of all filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index: FilterIndex[int] = FilterIndex()
+        self.demands: dict[int, Demand] = {}
+
+    @rule(key=st.integers(0, 12), demand=demands)
+    def add(self, key: int, demand: Demand) -> None:
+        if key in self.demands:
+            with pytest.raises(ValueError, match="already"):
+                self.index.add(key, build(demand))
+        else:
+            self.index.add(key, build(demand))
+            self.demands[key] = demand
+
+    @rule(key=st.integers(0, 12), other=st.integers(0, 12))
+    def add_the_same_filter(self, key: int, other: int) -> None:
+        if other in self.demands:
+            self.add(key, self.demands[other])
+
+    @rule(key=st.integers(0, 12))
+    def remove(self, key: int) -> None:
+        if key in self.demands:
+            self.index.remove(key)
+            del self.demands[key]
+        else:
+            with pytest.raises(KeyError):
+                self.index.remove(key)
+
+    @rule(event=strategies.events)
+    def match(self, event: object) -> None:
+        assert sorted(self.index.match(event)) == sorted(
+            key for key, demand in self.demands.items() if is_met(demand, event)
+        )
+
+    @invariant()
+    def knows_its_keys(self) -> None:
+        assert len(self.index) == len(self.demands)
+        assert all((key in self.index) is (key in self.demands) for key in range(13))
+
+    def teardown(self) -> None:
+        for key in self.demands:
+            self.index.remove(key)
+        assert repr(self.index) == "<FilterIndex: 0 keys, 0 filters, 0 scanned, accesses {}>"
+
+
+def test_any_sequence_of_operations() -> None:
+    run_state_machine_as_test(
+        IndexAgainstDict, settings=settings(strategies.thorough, max_examples=100, stateful_step_count=40)
+    )
+
+
+@given(st.lists(demands, max_size=6), st.lists(strategies.events, min_size=1, max_size=4))
+@strategies.thorough
+def test_matches_are_those_of_the_oracle(wanted: list[Demand], events: list[object]) -> None:
+    index: FilterIndex[int] = FilterIndex()
+    for number, demand in enumerate(wanted):
+        index.add(number, build(demand))
+    for event in events:
+        assert sorted(index.match(event)) == [number for number, demand in enumerate(wanted) if is_met(demand, event)]

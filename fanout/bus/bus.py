@@ -1,0 +1,186 @@
+"""The bus: events between all gateways by way of Redis. Wires the modules of this room and runs their tasks.
+
+Knows how the parts are put together and nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from fanout.bus.client import Backoff, CredentialsRefused, Endpoint, Link
+from fanout.bus.keys import Keys
+from fanout.bus.local import LocalGateway
+from fanout.bus.publisher import Publisher
+from fanout.bus.router import Route, Router
+from fanout.errors import ConfigurationError, Unavailable
+from fanout.metrics import Metrics
+from fanout.model import Bucket, Event, NewEvent
+from fanout.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+_STOP_TIMEOUT_S = 2.0
+
+
+class Bus:
+    """One gateway's way to all events, and to all other gateways.
+
+    Args:
+        settings: streams, key prefix, times and sizes.
+        redis_url: where Redis is.
+        route: gives the subscription fields that a mutation is linked to, `()` if nobody is; None: no such mutation.
+        deliver: called with a stream and its next events, in stream order, never with an id twice. It may not await;
+            the bus waits for it, so what it takes is what the next events wait.
+        missed: called with a reason when events may have passed this gateway by: its subscribers have to be told.
+            The reasons are `inbox-trimmed`, `history-trimmed`, `history-lost`, `membership-lost`, `internal-error`.
+        metrics: counted into, see `fanout.metrics`.
+
+    Raises:
+        ConfigurationError: a URL that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis_url: str,
+        route: Route,
+        deliver: Callable[[str, list[Event]], None],
+        missed: Callable[[str], None],
+        metrics: Metrics,
+    ) -> None:
+        self._endpoint = Endpoint(redis_url)
+        self._missed = missed
+        self._metrics = metrics
+        self._links: list[Link] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        keys = Keys(settings.key_prefix)
+        self._local = LocalGateway(
+            settings, keys, self._open_link, deliver, self._tell_missed, self._wake_router, metrics
+        )
+        self._registration = self._local.membership.registration
+        self._publisher = Publisher(
+            settings.stream[0], settings.stream_max_length, self._open_link("publisher"), metrics
+        )
+        self._routers = {
+            stream: Router(
+                stream,
+                settings,
+                keys,
+                self._open_link("router"),
+                self._open_link("stream"),
+                self._local,
+                route,
+                self._local.intake,
+                metrics,
+            )
+            for stream in settings.stream
+        }
+
+    @property
+    def gateway_id(self) -> str:
+        """The id of this gateway; another one after it was written off and has joined anew."""
+        return self._local.gateway_id
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Redis answers and knows this gateway. Events published now arrive."""
+        return bool(self._tasks) and self._local.membership.is_verified
+
+    async def start(self) -> None:
+        """Join the gateways and begin to read.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+            ConfigurationError: Redis is too old, or refuses the credentials.
+        """
+        membership = self._local.membership
+        try:
+            await membership.enter()
+        except CredentialsRefused as error:
+            await self._close_links()
+            raise ConfigurationError(str(error)) from None
+        except Unavailable as error:
+            await self._close_links()
+            raise Unavailable(f"{error}; check that it runs and that redis_url is right") from None
+        except ConfigurationError:
+            await self._close_links()
+            raise
+        self._run("membership", membership.run)
+        self._run("inbox", self._local.read_inbox)
+        self._run("publisher", self._publisher.run)
+        for stream, router in self._routers.items():
+            self._run(f"router of {stream}", router.run)
+
+    async def stop(self) -> None:
+        """Give back leases, leave all buckets, and remove heartbeat and inbox; if Redis is away, the others will."""
+        tasks, self._tasks = self._tasks, []
+        self._publisher.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
+                    for router in self._routers.values():
+                        await router.release()
+                    await self._local.membership.leave()
+            except (Unavailable, TimeoutError) as error:
+                _logger.warning("could not tell Redis that this gateway is gone: %s", error)
+        await self._close_links()
+
+    async def register(self, buckets: Iterable[Bucket]) -> None:
+        """Count one more registration of each bucket; return when every event published from now on is looked up so.
+
+        Waits while Redis is away. A cancelled call leaves nothing behind. Costs one shared round trip, or nothing if
+        this gateway is in all of the buckets.
+        """
+        await self._registration.register(buckets)
+
+    def release(self, buckets: Iterable[Bucket]) -> None:
+        """Count one registration of each bucket less; the last one is left after `bucket_linger_ms`. Never awaits."""
+        self._registration.release(buckets)
+
+    async def publish(self, events: Sequence[NewEvent]) -> list[str]:
+        """Append events to the first stream, all or none, and return their ids.
+
+        Raises:
+            Unavailable: Redis did not answer or refused; see `Publisher.publish`.
+        """
+        return await self._publisher.publish(events)
+
+    def _open_link(self, name: str) -> Link:
+        link = Link(self._endpoint, f"fanout-{name}", lambda: self._local.membership.suspect())
+        self._links.append(link)
+        return link
+
+    async def _close_links(self) -> None:
+        for link in self._links:
+            await link.close()
+
+    def _wake_router(self, stream: str) -> None:
+        if router := self._routers.get(stream):
+            router.wake()
+
+    def _tell_missed(self, reason: str) -> None:
+        self._metrics.missed[reason] += 1
+        self._missed(reason)
+
+    def _run(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=f"bus {name}"))
+
+    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that ends only by a defect of ours, or of `deliver`; then tell, and run it again."""
+        backoff = Backoff()
+        has_failed = False
+        while True:
+            try:
+                if has_failed:
+                    has_failed = False
+                    self._tell_missed("internal-error")
+                await run()
+            except Exception:
+                _logger.exception("defect in the bus (%s), starting it again", name)
+                has_failed = True
+                await backoff.pause()

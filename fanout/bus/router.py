@@ -1,0 +1,336 @@
+"""Routes one stream while this gateway holds its lease: read in order, look up, forward, deliver, move on. Hot module.
+
+Why no event is lost, doubled or overtaken, whatever is interrupted where:
+
+- A lookup begins after its events were read, so it finds every gateway whose registration was finished before the
+  event was published. That holds for any router, also for one that was stopped and does not know yet that another
+  has taken over. So each router writes to an inbox all that the gateway was promised, in stream order.
+- The checkpoint moves after the forwarding, and only under the lease. Who comes next starts there: entries may be
+  forwarded twice, and the gateway's intake drops what it has already taken.
+- This gateway's own events do not take the way through its inbox. So before the first of them, everything that the
+  holder before has put into the inbox is taken.
+
+Knows nothing of subscribers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fanout.bus.client import Backoff, Command, Link
+from fanout.bus.entries import (
+    RELEASED,
+    REPLACED,
+    TRIMMED,
+    EntryId,
+    Malformed,
+    Note,
+    dead_letter_fields,
+    inbox_fields,
+    note_fields,
+    parse_event,
+    parse_id,
+)
+from fanout.bus.intake import Intake
+from fanout.bus.keys import Keys
+from fanout.bus.lease import Lease, LeaseLost
+from fanout.bus.lookup import Lookup
+from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
+from fanout.errors import Unavailable
+from fanout.metrics import Metrics
+from fanout.model import Event
+from fanout.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+Route = Callable[[str], tuple[str, ...] | None]
+
+
+class Gateway(Protocol):
+    """What a router needs of the gateway that it is a part of."""
+
+    @property
+    def gateway_id(self) -> str: ...
+
+    async def wait_verified(self) -> None:
+        """Wait until Redis answers and knows this gateway."""
+
+    async def wait_inbox_read(self, gateway_id: str, up_to: EntryId) -> None:
+        """Wait until the inbox was read up to and including an entry, as long as the gateway has this id."""
+
+    def entered_at(self, stream: str) -> Position:
+        """Where the stream was when this gateway joined."""
+
+    def note(self, note: Note) -> None:
+        """Do what a router's note asks for."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What became of the entries of one read."""
+
+    ids: list[EntryId]
+    events: list[tuple[Event, Sequence[str]]]
+    keys: list[str]
+    dead: list[Command]
+
+
+class Router:
+    """The router of one stream; idle while another gateway holds the lease.
+
+    Args:
+        stream: the event stream.
+        settings: lease, batch, inbox, dead letter and idempotency sizes and times.
+        keys: key names.
+        commands: connection of its own, for everything but the blocking read.
+        reads: connection of its own for that.
+        gateway: this gateway.
+        route: the subscription fields that a mutation is linked to; None for an unknown mutation.
+        intake: takes this gateway's own events.
+        metrics: what is routed, forwarded and put aside is counted.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        settings: Settings,
+        keys: Keys,
+        commands: Link,
+        reads: Link,
+        gateway: Gateway,
+        route: Route,
+        intake: Intake,
+        metrics: Metrics,
+    ) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._keys = keys
+        self._commands = commands
+        self._reads = reads
+        self._gateway = gateway
+        self._route = route
+        self._intake = intake
+        self._metrics = metrics
+        self._lookup = Lookup(keys, lambda: gateway.gateway_id)
+        self._lease = Lease(keys, stream, settings.lease_ms)
+        self._wake = asyncio.Event()
+        self._position = Position()
+
+    def wake(self) -> None:
+        """The lease may be free: try at once. Never awaits."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Route whenever the lease is ours, for ever, through any absence of Redis."""
+        backoff = Backoff()
+        while True:
+            await self._gateway.wait_verified()
+            try:
+                self._wake.clear()
+                taken_for_ms = await self._lease.acquire(self._commands)
+                if taken_for_ms:
+                    await self._wait_ms(taken_for_ms)
+                else:
+                    await self._serve()
+                backoff.reset()
+            except LeaseLost:
+                _logger.warning("the lease of stream %s went to another gateway", self._stream)
+            except Unavailable:
+                await backoff.pause()
+
+    async def release(self) -> None:
+        """Give the lease back and tell the other gateways; to be called when `run` has ended.
+
+        Raises:
+            Unavailable: Redis did not answer; the lease will expire.
+        """
+        if await self._lease.release(self._commands):
+            await self._lookup.refresh(self._commands)
+            await self._tell_others(Note(RELEASED, self._stream))
+
+    async def _wait_ms(self, ms: int) -> None:
+        try:
+            async with asyncio.timeout(ms / 1000):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _serve(self) -> None:
+        """Hold the lease: take over where the holder before stopped, then route until the lease is lost."""
+        self._metrics.routed_streams += 1
+        try:
+            await self._take_over()
+            _logger.info("routing stream %s from %s", self._stream, self._position.id)
+            while True:
+                await self._route_next()
+        finally:
+            self._metrics.routed_streams -= 1
+
+    async def _take_over(self) -> None:
+        self._lookup.forget()
+        await self._lookup.refresh(self._commands)
+        checkpoint = await self._lease.read_checkpoint(self._commands)
+        await self._read_out_inbox()
+        if checkpoint is None:
+            _logger.warning("the checkpoint of stream %s is gone", self._stream)
+            await self._restart()
+            return
+        # Alone, what came before this gateway is for nobody; after a long absence of all it may be a lot.
+        entered_at = self._gateway.entered_at(self._stream)
+        is_alone = not self._lookup.others
+        self._position = max(checkpoint, entered_at, key=lambda position: position.id) if is_alone else checkpoint
+        await self._check(await self._read_info(), [])
+
+    async def _read_out_inbox(self) -> None:
+        """Wait until all that is in the own inbox now was taken."""
+        gateway_id = self._gateway.gateway_id
+        (answer,) = await self._commands.call(("XINFO", "STREAM", self._keys.inbox(gateway_id)), refusable=1)
+        last_id = parse_stream_info(answer).last_id
+        while True:
+            try:
+                async with asyncio.timeout(self._renew_ms / 1000):
+                    return await self._gateway.wait_inbox_read(gateway_id, last_id)
+            except TimeoutError:
+                await self._lease.renew(self._commands)
+
+    async def _route_next(self) -> None:
+        """Read what is there, or wait for it, and route it."""
+        command = ("XREAD", "COUNT", self._settings.read_batch_size, "BLOCK", self._renew_ms, "STREAMS", self._stream)
+        (answer,) = await self._reads.call((*command, str(self._position.id)), wait_ms=self._renew_ms)
+        if answer is None:
+            await self._lease.renew(self._commands)
+            await self._check(await self._read_info(), [])
+            return
+        batch = self._parse(answer[0][1])
+        targets, answers = await self._lookup.find(
+            self._commands, batch.events, [("XINFO", "STREAM", self._stream), *self._claims(batch)], refusable=1
+        )
+        if not await self._check(parse_stream_info(answers[0]), batch.ids):
+            return
+        await self._forward(batch, targets, self._find_duplicates(batch, answers[1:]))
+        self._metrics.events_routed += len(batch.ids)
+        await self._lease.advance(self._commands, self._position)
+
+    def _parse(self, entries: Sequence[Any]) -> _Batch:
+        batch = _Batch([], [], [], [])
+        for entry_id, fields in entries:
+            batch.ids.append(parse_id(entry_id))
+            try:
+                event, key = parse_event(entry_id, fields)
+                linked = self._route(event.mutation)
+                if linked is None:
+                    raise Malformed(f"mutation {event.mutation[:100]!r} is not in the schema")
+            except Malformed as error:
+                batch.dead.append(self._dead_letter(entry_id, fields, str(error)))
+                continue
+            if linked:
+                batch.events.append((event, linked))
+                batch.keys.append(key)
+        return batch
+
+    def _dead_letter(self, entry_id: bytes, fields: Sequence[bytes], reason: str) -> Command:
+        _logger.warning("entry %s of stream %s is put aside: %s", entry_id.decode(), self._stream, reason)
+        self._metrics.dead_letters += 1
+        key, length = self._keys.dead_letters(self._stream), self._settings.dead_letter_max_length
+        # Under the id that it had, so that an entry that is routed twice is put aside once.
+        return ("XADD", key, "MAXLEN", "~", length, entry_id, *dead_letter_fields(reason, fields))
+
+    def _claims(self, batch: _Batch) -> list[Command]:
+        """Claim idempotency keys for the entries that bring them; answered with the entry that was first, if any."""
+        window_ms = self._settings.idempotency_window_ms
+        return [
+            ("SET", self._keys.idempotency(key), self._claim(event), "NX", "GET", "PX", window_ms)
+            for (event, _), key in zip(batch.events, batch.keys, strict=True)
+            if key
+        ]
+
+    def _claim(self, event: Event) -> str:
+        return f"{self._stream} {event.id}"
+
+    def _find_duplicates(self, batch: _Batch, answers: Sequence[bytes | None]) -> set[str]:
+        claimed = iter(answers)
+        duplicates = set()
+        for (event, _), key in zip(batch.events, batch.keys, strict=True):
+            # An entry that was routed before finds its own claim.
+            if key and (first := next(claimed)) is not None and first != self._claim(event).encode():
+                duplicates.add(event.id)
+        self._metrics.duplicates += len(duplicates)
+        return duplicates
+
+    async def _forward(self, batch: _Batch, targets: list[frozenset[str]], duplicates: set[str]) -> None:
+        events: list[Event] = []
+        commands: list[Command] = list(batch.dead)
+        receivers: list[str] = []
+        for (event, _), gateway_ids in zip(batch.events, targets, strict=True):
+            if duplicates and event.id in duplicates:
+                continue
+            events.append(event)
+            if gateway_ids:
+                fields = inbox_fields(self._stream, event)
+                for gateway_id in gateway_ids:
+                    commands.append(self._append(gateway_id, fields))
+                    receivers.append(gateway_id)
+        if commands:
+            await self._commands.send(commands)
+        # While Redis writes to the inboxes: delivering here does not hold up the other gateways.
+        if events:
+            self._intake.take(self._stream, events)
+        if not commands:
+            return
+        answers = await self._commands.receive(refusable=len(batch.dead))
+        self._metrics.events_forwarded += len(receivers)
+        gone = {
+            gateway for gateway, answer in zip(receivers, answers[len(batch.dead) :], strict=True) if answer is None
+        }
+        if gone:
+            await self._lookup.remove(self._commands, gone)
+
+    def _append(self, gateway_id: str, fields: Sequence[Any]) -> Command:
+        # NOMKSTREAM: an inbox that was removed stays removed, which is how its gateway knows.
+        key, length = self._keys.inbox(gateway_id), self._settings.inbox_max_length
+        return ("XADD", key, "NOMKSTREAM", "MAXLEN", "~", length, "*", *fields)
+
+    async def _check(self, info: StreamInfo, batch: list[EntryId]) -> bool:
+        """Move the position over a batch and tell everybody if something before it was lost.
+
+        Returns False if the stream is not the one that was read so far; routing goes on from its present end then.
+        """
+        try:
+            position, lost = advance(self._position, batch, info)
+        except Replaced:
+            _logger.warning("stream %s was replaced by another one", self._stream)
+            await self._restart()
+            return False
+        if lost:
+            _logger.warning("%d entries of stream %s were trimmed before they were routed", lost, self._stream)
+            await self._tell_all(Note(TRIMMED, self._stream, batch[0] if batch else info.first_kept_id))
+        self._position = position
+        return True
+
+    async def _restart(self) -> None:
+        """Go on from the present, after telling everybody."""
+        position = present_position(await self._read_info())
+        await self._tell_all(Note(REPLACED, self._stream, position.id))
+        self._position = position
+        await self._lease.advance(self._commands, position)
+
+    async def _read_info(self) -> StreamInfo:
+        (answer,) = await self._commands.call(("XINFO", "STREAM", self._stream), refusable=1)
+        return parse_stream_info(answer)
+
+    async def _tell_all(self, note: Note) -> None:
+        await self._lookup.refresh(self._commands)
+        await self._tell_others(note)
+        self._gateway.note(note)
+
+    async def _tell_others(self, note: Note) -> None:
+        fields = note_fields(note)
+        await self._commands.call(*(self._append(gateway_id, fields) for gateway_id in sorted(self._lookup.others)))
+
+    @property
+    def _renew_ms(self) -> int:
+        return max(1, self._settings.lease_ms // 3)

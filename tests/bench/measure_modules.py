@@ -1,0 +1,86 @@
+"""Figures of single modules, for people: `python -m tests.bench.measure_modules` prints a Markdown table.
+
+Not a test and never asserted: figures depend on the machine. Each is the best of several rounds, on one core.
+"""
+
+from __future__ import annotations
+
+import itertools
+import timeit
+from collections.abc import Callable
+
+import orjson
+
+from fanout.engine import Dispatcher, Registry
+from fanout.metrics import Metrics
+from fanout.model import Event, Identity, SubscribeRequest
+from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
+from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
+from fanout.settings import Settings
+from filters import MATCH_ALL
+from tests.fanout.protocol.test_session_cost import agree, connect
+
+MESSAGE = {"id": "1", "roomId": "r", "author": "a", "content": "c" * 100, "createdAt": "2026-01-01T00:00:00.000Z"}
+QUERY = "subscription { onCreateMessage { id roomId author content createdAt } }"
+FILTERED = "subscription ($f: MessageFilterInput) { onCreateMessage(filter: $f) { id roomId content } }"
+CREATE = "mutation ($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content } }"
+SUBSCRIBERS = 10_000
+
+
+def measure(call: Callable[[], object], number: int = 200) -> float:
+    """Microseconds per call, the best of 7 rounds."""
+    return min(timeit.repeat(call, number=number, repeat=7)) / number * 1e6
+
+
+def main() -> None:
+    schema = load_chat_schema()
+    planner = SubscriptionPlanner(schema, Settings())
+    executor = MutationExecutor(schema, Settings())
+    anybody = Identity("API_KEY")
+    projection = planner.plan(SubscribeRequest(QUERY, None, {}, {}), anybody).projection
+    payload = projection.project(MESSAGE)
+    raw = orjson.dumps(MESSAGE)
+    numbers = itertools.count()
+
+    def plan_new_filter() -> None:
+        variables = {"f": {"roomId": {"eq": f"r{next(numbers)}"}, "priority": {"ge": 1}}}
+        planner.plan(SubscribeRequest(FILTERED, None, variables, {}), anybody)
+
+    registry = Registry(Metrics())
+    group, _ = registry.find_or_create("onCreateMessage", MATCH_ALL, projection, "appsync", _join)
+    for number in range(SUBSCRIBERS):
+        registry.add(group, b'"%036d"' % number, _ignore)
+    dispatcher = Dispatcher(registry, schema.subscriptions_of, 240_000, Metrics(), lambda: 0)
+    event = Event("1-0", "createMessage", MESSAGE, b"", 0)
+    variables = {"input": {"roomId": "r", "author": "a", "content": "c"}}
+
+    rows = [
+        ("negotiate an upgrade with a browser's headers", measure(agree)),
+        ("init, ack, ka, start, start_ack of one AppSync client", measure(connect)),
+        ("plan a subscription, known document, new filter", measure(plan_new_filter)),
+        ("project 5 fields of an event", measure(lambda: projection.project(MESSAGE))),
+        ("frames of 1 payload for a group", measure(lambda: join_parts([payload], APPSYNC, 38))),
+        ("frames of 16 payloads for a group", measure(lambda: join_parts([payload] * 16, APPSYNC, 38))),
+        ("frames of 1 payload, compressed", measure(lambda: join_parts_deflated([payload], APPSYNC, 38))),
+        (f"dispatch 1 event, per subscriber of {SUBSCRIBERS:,}, without the socket",
+         measure(lambda: dispatcher.deliver("s", [event]), 5) / SUBSCRIBERS),
+        (f"dispatch 16 events, per subscriber of {SUBSCRIBERS:,}, without the socket",
+         measure(lambda: dispatcher.deliver("s", [event] * 16), 5) / SUBSCRIBERS),
+        ("execute a mutation", measure(lambda: executor.execute(CREATE, variables, None))),
+        ("parse an event's JSON", measure(lambda: orjson.loads(raw))),
+    ]  # fmt: skip
+    print("| what | us |\n|---|---|")
+    for what, microseconds in rows:
+        print(f"| {what} | {microseconds:.2f} |")
+
+
+def _join(payloads: list[bytes], id_length: int) -> list[bytes]:
+    return join_parts(payloads, APPSYNC, id_length)
+
+
+def _ignore(data: bytes) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+// What every client here has in common: commands as JSON lines on standard input, what happens as JSON lines on
+// standard output. Knows no GraphQL library.
+//
+//   in   {"do": "subscribe", "name": "a", "query": "...", "variables": {...}}
+//        {"do": "unsubscribe", "name": "a"}             end of input: stop and exit
+//   out  {"name": "a", "next": {...}} | {"name": "a", "error": "..."} | {"name": "a", "complete": true}
+
+import { createInterface } from "node:readline";
+import WebSocket from "ws";
+
+export const endpoint = process.env.ENDPOINT; // http(s)://127.0.0.1:PORT/graphql
+export const apiKey = process.env.API_KEY;
+
+// Node has a WebSocket of its own from version 22 on; the libraries look for the browser's global.
+globalThis.WebSocket ??= WebSocket;
+
+export function say(message) {
+  process.stdout.write(JSON.stringify(message) + "\n");
+}
+
+/**
+ * @param subscribe (query, variables, {next, error, complete}) => function that unsubscribes
+ * @param close called before the process exits
+ */
+export async function drive(subscribe, close = () => {}) {
+  const running = new Map();
+  for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line);
+    const { name } = command;
+    if (command.do === "subscribe") {
+      const observer = {
+        next: (value) => say({ name, next: value }),
+        error: (error) => say({ name, error: describe(error) }),
+        complete: () => say({ name, complete: true }),
+      };
+      running.set(name, subscribe(command.query, command.variables, observer));
+    } else {
+      running.get(name)();
+      running.delete(name);
+    }
+  }
+  await close();
+  process.exit(0);
+}
+
+export function describe(error) {
+  return [error?.code, error?.reason, error?.message, JSON.stringify(error)].filter(Boolean).join(" ");
+}

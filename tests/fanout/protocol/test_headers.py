@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.errors import BadRequest
+from fanout.protocol.headers import decode_header_object, overlay_headers, read_headers
+from tests.fanout.protocol.strategies import json_values
+
+# Its base64 has every character that clients write differently: "+", "/" and "=".
+OBJECT = {"host": "localhost:8080", "x-api-key": "~~~???>>>", "x-amz-user-agent": "ÿÿþ"}
+STANDARD = base64.b64encode(json.dumps(OBJECT, ensure_ascii=False).encode()).decode()
+
+
+def test_the_example_is_worth_it() -> None:
+    assert {"+", "/", "="} <= set(STANDARD)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        STANDARD,
+        STANDARD.rstrip("="),
+        STANDARD.replace("+", "-").replace("/", "_"),
+        STANDARD.replace("+", "-").replace("/", "_").rstrip("="),
+        STANDARD.replace("+", " "),
+        STANDARD + "\n",
+        "\r\n".join(STANDARD[at : at + 76] for at in range(0, len(STANDARD), 76)),
+        f" {STANDARD} ",
+    ],
+    ids=["standard", "unpadded", "url", "url-unpadded", "spaces", "newline", "lines", "surrounded"],
+)
+def test_header_object_is_decoded_in_every_form(encoded: str) -> None:
+    assert decode_header_object(encoded) == OBJECT
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), json_values, max_size=4))
+def test_any_object_comes_back_with_its_strings(value: dict[str, object]) -> None:
+    encoded = base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    assert decode_header_object(encoded) == read_headers(value)
+
+
+@pytest.mark.parametrize(
+    "encoded", ["", "=", "x", "%%%", "ä", "\ud800", "bm90IGpzb24", "WzFd", "bnVsbA", "IngiCg", "/w"]
+)
+def test_what_is_no_header_object_is_a_bad_request(encoded: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode_header_object(encoded)
+    assert caught.value.errors[0]["errorCode"] == 400
+
+
+def test_names_are_lower_case_and_values_strings() -> None:
+    assert read_headers({"Authorization": "a", "X-Amz-Date": "d", "n": 1, "o": {}, "z": None}) == {
+        "authorization": "a",
+        "x-amz-date": "d",
+    }
+
+
+def test_upper_headers_win() -> None:
+    assert overlay_headers({"host": "a", "origin": "o"}, {"host": "b"}) == {"host": "b", "origin": "o"}
+
+
+@pytest.mark.parametrize("credential", ["authorization", "x-api-key"])
+def test_a_credential_takes_the_others_out(credential: str) -> None:
+    lower = {"host": "h", "x-api-key": "old", "authorization": "old"}
+    assert overlay_headers(lower, {credential: "new"}) == {"host": "h", credential: "new"}
+
+
+def test_credentials_stay_where_none_are_given() -> None:
+    assert overlay_headers({"x-api-key": "k"}, {"x-amz-date": "d"}) == {"x-api-key": "k", "x-amz-date": "d"}
+
+
+def test_overlay_changes_neither_argument() -> None:
+    lower, upper = {"x-api-key": "a"}, {"authorization": "b"}
+    overlay_headers(lower, upper)
+    assert (lower, upper) == ({"x-api-key": "a"}, {"authorization": "b"})
+    assert overlay_headers(lower, {}) == lower
+    assert overlay_headers({}, upper) == upper

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fanout.errors import BadRequest, Unauthorized
+from fanout.model import CloseReason, DialectName
+from fanout.protocol import (
+    APOLLO_WS,
+    APPSYNC,
+    DIALECTS,
+    Agreement,
+    Close,
+    Send,
+    Session,
+    Subscribe,
+    Unsubscribe,
+    negotiate,
+    text_frame,
+)
+from fanout.settings import Settings
+from tests.fanout.protocol.judge import read_frames
+from tests.fanout.protocol.transcript import FOLDER, read_lines, replay
+
+TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_transcript(path: Path) -> None:
+    lines = read_lines(path)
+    assert list(replay(lines)) == lines
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_a_client_reads_every_frame_of_a_transcript(path: Path) -> None:
+    lines = read_lines(path)
+    messages = [line[2:].encode() for line in lines if line.startswith("<")]
+    frames = read_frames(b"".join(map(text_frame, messages)))
+    assert [bytes(frame.data) for frame in frames] == messages
+    assert all(isinstance(json.loads(message), dict) for message in messages)
+
+
+def test_every_dialect_has_transcripts() -> None:
+    assert {"appsync_amplify", "appsync_gql", "transport_ws", "apollo_ws"} <= {path.stem for path in TRANSCRIPTS}
+    assert set(DIALECTS) == set(DialectName)
+
+
+def connect(*headers: tuple[str, str]) -> Session:
+    agreement = negotiate("/graphql", "", headers or [("sec-websocket-protocol", "graphql-ws")])
+    assert isinstance(agreement, Agreement)
+    return Session(agreement, Settings())
+
+
+START = '{"id":"1","type":"start","payload":{"data":"{\\"query\\":\\"q\\"}"}}'
+APOLLO_START = '{"id":"1","type":"start","payload":{"query":"q"}}'
+
+
+def open_session() -> Session:
+    session = connect()
+    session.receive('{"type":"connection_init"}')
+    session.authorized()
+    return session
+
+
+def test_acknowledgement_is_known() -> None:
+    session = connect()
+    assert not session.is_acknowledged
+    session.receive('{"type":"connection_init"}')
+    assert not session.is_acknowledged
+    session.authorized()
+    assert session.is_acknowledged
+    assert session.authorized() == []
+    assert session.refused(Unauthorized()) == []
+    assert session.is_acknowledged
+
+
+def test_the_setting_s_timeout_is_told() -> None:
+    agreement = negotiate("/graphql", "", [("sec-websocket-protocol", "graphql-ws")])
+    assert isinstance(agreement, Agreement)
+    session = Session(agreement, Settings(connection_timeout_ms=1234))
+    session.receive('{"type":"connection_init"}')
+    assert session.authorized()[0] == Send(b'{"type":"connection_ack","payload":{"connectionTimeoutMs":1234}}')
+
+
+def test_ids_in_use_are_counted() -> None:
+    session = open_session()
+    assert session.subscription_count == 0
+    (wish,) = session.receive(START)
+    assert isinstance(wish, Subscribe)
+    assert session.subscription_count == 1
+    session.subscribed("1", wish.token)
+    assert session.subscription_count == 1
+    session.receive('{"type":"stop","id":"1"}')
+    assert session.subscription_count == 0
+
+
+def test_a_rejected_id_is_free_again() -> None:
+    session = open_session()
+    (wish,) = session.receive(START)
+    assert isinstance(wish, Subscribe)
+    session.rejected("1", wish.token, BadRequest("no"))
+    assert session.subscription_count == 0
+    (again,) = session.receive(START)
+    assert isinstance(again, Subscribe)
+    assert again.token != wish.token
+
+
+def test_a_pending_subscription_can_be_ended() -> None:
+    session = open_session()
+    (wish,) = session.receive(START)
+    assert isinstance(wish, Subscribe)
+    assert len(session.ended("1", BadRequest("no"))) == 1
+    assert session.subscribed("1", wish.token) == []
+
+
+def test_unsubscribe_comes_before_complete() -> None:
+    session = open_session()
+    session.receive(START)
+    effects = session.receive('{"type":"stop","id":"1"}')
+    assert [type(effect) for effect in effects] == [Unsubscribe, Send]
+
+
+def test_the_dialect_changes_once() -> None:
+    session = open_session()
+    assert session.dialect is APPSYNC
+    session.receive(APOLLO_START)
+    assert session.dialect is APOLLO_WS
+    (error,) = session.receive(START.replace('"1"', '"2"'))
+    assert isinstance(error, Send)
+    assert session.dialect is APOLLO_WS
+
+
+def test_an_apollo_start_before_init_is_held_too() -> None:
+    session = connect()
+    assert session.receive(APOLLO_START) == []
+    session.receive('{"type":"connection_init"}')
+    assert [type(effect) for effect in session.authorized()] == [Send, Send, Subscribe]
+
+
+def test_bytes_are_taken_as_utf_8() -> None:
+    session = open_session()
+    (wish,) = session.receive(START.replace('"1"', '"ä"').encode())
+    assert isinstance(wish, Subscribe)
+    assert (wish.id, wish.id_bytes) == ("ä", '"ä"'.encode())
+    (error,) = session.receive(START.replace('"1"', '"ä"').encode("latin-1"))
+    assert isinstance(error, Send)
+
+
+def test_time_is_up_while_the_gateway_decides() -> None:
+    session = connect()
+    session.receive('{"type":"connection_init"}')
+    assert session.init_timed_out() == [Close(CloseReason.INIT_TIMEOUT)]
+    assert session.authorized() == []
+
+
+def test_time_is_not_up_for_a_session_that_is_open() -> None:
+    assert open_session().init_timed_out() == []
+
+
+def test_a_faulty_agreement_is_told_at_any_first_message() -> None:
+    session = connect(("sec-websocket-protocol", "mqtt"))
+    effects = session.receive("garbage")
+    assert [type(effect) for effect in effects] == [Send, Close]
+    assert session.receive("garbage") == []
+
+
+def test_no_keep_alive_after_the_end() -> None:
+    session = open_session()
+    assert session.keep_alive_message() == b'{"type":"ka"}'
+    session.receive('{"type":"connection_terminate"}')
+    assert session.keep_alive_message() is None
+    assert not session.is_acknowledged
+    assert session.subscription_count == 0

@@ -1,0 +1,22 @@
+"""Runs locust in processes of its own: importing it would patch this one's sockets and threads."""
+
+import sys
+
+import pytest
+
+from loadtest import headless
+
+QUICK = ("--seconds", "2", "--users", "12", "--stay", "1", "--patience", "1")
+
+
+@pytest.mark.parametrize(("wrong", "code"), [((), 0), (("--wrong", "drop"), 1)], ids=["right", "drop"])
+def test_the_exit_code_says_whether_everything_was_delivered(standin_command, capfd, wrong, code):
+    assert headless.main(QUICK, service_command=[*standin_command, *wrong]) == code
+    output, log = capfd.readouterr()
+    assert output.endswith("loadtest: passed\n" if code == 0 else "see the failures above\n")
+    assert ("DeliveryFault('missing')" in log) == (code == 1)
+
+
+def test_a_service_that_does_not_start_is_told(capfd):
+    assert headless.main(QUICK, service_command=[sys.executable, "-c", "print('no such option')"]) == 2
+    assert "no such option" in capfd.readouterr().err

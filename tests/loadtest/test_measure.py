@@ -1,0 +1,37 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from loadtest.measure import describe_machine, percentile, read_resident_bytes
+
+
+def test_resident_memory_includes_descendants():
+    child = "import sys; block = bytearray(b'x' * 40_000_000); print(flush=True); sys.stdin.read()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"\n"
+        assert 40_000_000 < read_resident_bytes(process.pid) < 150_000_000
+
+
+def test_resident_memory_of_nobody():
+    with pytest.raises(FileNotFoundError):
+        read_resident_bytes(2**22 + 1)
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0, 1), (0.25, 1), (0.5, 2), (0.51, 3), (0.99, 4), (1, 4)])
+def test_percentile_is_one_of_the_values(fraction, expected):
+    assert percentile([4, 1, 3, 2], fraction) == expected
+
+
+@pytest.mark.parametrize(("values", "fraction"), [([], 0.5), ([1], 1.1), ([1], -0.1)])
+def test_percentile_of_nothing(values, fraction):
+    with pytest.raises(ValueError, match="percentile"):
+        percentile(values, fraction)
+
+
+def test_the_machine_is_described_in_one_line():
+    text = describe_machine()
+    assert f"{os.cpu_count()} cores" in text
+    assert "\n" not in text
