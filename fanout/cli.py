@@ -25,7 +25,6 @@ from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
 
-
 app = typer.Typer(
     help="Self-hosted real-time GraphQL: AWS AppSync subscriptions over WebSocket, events from Redis streams.",
     no_args_is_help=True,

@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from fanout.model import DialectName
+
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -34,7 +36,7 @@ class Metrics:
     """Counters (only growing) and gauges (marked) of one gateway process."""
 
     # Gauges
-    connections: Counter[str] = field(default_factory=Counter)
+    connections: Counter[DialectName] = field(default_factory=Counter)
     """Open WebSocket connections by dialect."""
     subscriptions: int = 0
     """Live subscriptions."""

@@ -117,7 +117,7 @@ class Settings(BaseModel):
     max_outgoing_bytes: PositiveInt = 1024 * 1024
     """Unsent bytes per connection before it is closed as a slow client."""
     compression: bool = False
-    """Offer permessage-deflate, without context takeover: a payload is compressed once per group, not per connection."""
+    """Offer permessage-deflate without context takeover: a payload is compressed once per group of subscribers."""
 
     # Documents and filters
     max_document_tokens: PositiveInt = 15_000

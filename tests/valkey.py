@@ -28,7 +28,7 @@ class Valkey:
         self.client = redis.Redis(port=self.port, decode_responses=True)
 
     def start(self) -> None:
-        command = [find_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
+        command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)

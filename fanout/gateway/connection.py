@@ -264,8 +264,13 @@ class Connection(asyncio.Protocol):
             return
         # Not every byte counts as activity: browsers answer our pings by themselves.
         self._messaged_ms = self._received_ms
-        assert self.session is not None
-        self.perform(self.session.receive(text))
+        session = self.session
+        assert session is not None
+        dialect = session.dialect
+        effects = session.receive(text)
+        if session.dialect is not dialect:
+            self._gateway.note_dialect(self, session.dialect.name)
+        self.perform(effects)
 
     # Outbound
 

@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from fanout.engine import Subscription, Wheel
 from fanout.errors import ClientFault
 from fanout.metrics import Metrics
-from fanout.model import CloseReason, Identity
+from fanout.model import CloseReason, DialectName, Identity
 from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
@@ -57,7 +57,7 @@ class Gateway:
         self.wheel = wheel
         self.metrics = metrics
         self._authorize = authorize
-        self._connections: dict[Connection, str] = {}
+        self._connections: dict[Connection, DialectName] = {}
         # Without context takeover a connection keeps no compressor, and a group's frames can be shared.
         self._extensions = (
             [ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)]
@@ -97,11 +97,18 @@ class Gateway:
         except ClientFault as fault:
             self.metrics.refusals[fault.error_type] += 1
             return session.refused(fault)
-        dialect = session.dialect.name.value
-        self._connections[connection] = dialect
-        self.metrics.connections[dialect] += 1
+        self._connections[connection] = session.dialect.name
+        self.metrics.connections[session.dialect.name] += 1
         connection.begin_keep_alive()
         return session.authorized()
+
+    def note_dialect(self, connection: Connection, dialect: DialectName) -> None:
+        """The connection's dialect has shown itself: Apollo's clients may look like AppSync's until they start."""
+        known = self._connections.get(connection)
+        if known is not None:
+            self.metrics.connections[known] -= 1
+            self.metrics.connections[dialect] += 1
+            self._connections[connection] = dialect
 
     def forget(self, connection: Connection) -> None:
         """End all that a connection has here. Doing it twice does nothing."""

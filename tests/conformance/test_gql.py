@@ -167,10 +167,12 @@ async def test_reconnect_after_the_service_was_restarted() -> None:
         for number in range(2):
             first.publish("createMessage", {"id": str(number), "roomId": "r"})
         assert len(await receiving) == 2
+        await asyncio.to_thread(first.stop)
     with serve("--port", str(port)) as second, warnings.catch_warnings():
         received = await _subscribe_until_connected(second, session)
         assert [event["onCreateMessage"]["id"] for event in received] == ["10", "11"]
         await client.close_async()
+        await asyncio.to_thread(second.stop)
 
 
 async def _subscribe_until_connected(served: Served, session: Any) -> list[Any]:

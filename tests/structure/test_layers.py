@@ -23,7 +23,7 @@ LINES: tuple[tuple[str, ...], ...] = (
 RANKS = {room: rank for rank, line in enumerate(LINES) for room in line}
 
 # Base modules are one line of small files, of which the plain values and errors are the lowest.
-BASE_EXCEPTIONS = {("fanout.settings", "fanout.errors")}
+BASE_EXCEPTIONS = {("fanout.settings", "fanout.errors"), ("fanout.metrics", "fanout.model")}
 
 PURE = ("filters", "fanout.protocol", "fanout.schema", "fanout.auth", "fanout.model", "fanout.errors")
 IO_LIBRARIES = {"asyncio", "socket", "redis", "uvicorn", "fastapi", "starlette", "httpx", "uvloop", "threading"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -120,7 +121,7 @@ async def test_a_process_that_is_told_to_stop_closes_its_clients_and_ends_its_re
     with serve() as served:
         async with connect_appsync(served.url) as client:
             await client.subscribe("s", ON_CREATE)
-            assert served.stop(signal.SIGTERM) == 0
+            assert await asyncio.to_thread(served.stop, signal.SIGTERM) == 0
             await client.connection.wait_closed()
             assert client.connection.close_code == 1012
         with pytest.raises(redis.ConnectionError), open_redis(served) as server:
@@ -168,7 +169,7 @@ def test_mistakes_at_the_start_are_one_line() -> None:
             ("--port", str(port)): f"cannot listen on 127.0.0.1:{port}: Address already in use",
             ("--schema", "none.graphql"): "none.graphql: cannot read the schema",
             ("--redis-url", "redis://:secret@127.0.0.1:1"): "127.0.0.1:1",
-            ("--redis-url", "nonsense"): "nonsense",
+            ("--redis-url", "nonsense"): "redis_url: not a usable Redis URL",
             ("--log-level", "loud"): "option --log-level",
             ("--tls-cert", "a.pem"): "tls_cert and tls_key go together",
         }

@@ -12,7 +12,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from fanout.model import CloseReason
 from tests.fanout.gateway.conftest import Harness
-from tests.served import API_KEY, encode_header
+from tests.served import API_KEY, encode_header, wait_until_async
 
 ON_CREATE = "subscription { onCreateMessage { id } }"
 
@@ -89,3 +89,20 @@ async def test_compressed_and_plain_clients_read_the_same(build_harness: Any) ->
         for client in (compressed, plain, narrow):
             ids = [(await client.receive_data())[1]["data"]["onCreateMessage"]["id"] for _ in range(2)]
             assert ids == ["abc" * 1000, "short"]
+
+
+async def test_an_apollo_client_without_parameters_is_counted_as_what_it_turns_out_to_be(harness: Harness) -> None:
+    async with connect(
+        harness.url.replace("http", "ws") + "/graphql",
+        subprotocols=["graphql-ws"],  # type: ignore[list-item]
+        additional_headers={"x-api-key": API_KEY},
+    ) as ws:
+        await ws.send('{"type":"connection_init"}')
+        assert '"connection_ack"' in str(await ws.recv())
+        assert harness.metrics.connections["appsync"] == 1
+        await ws.send('{"type":"start","id":"1","payload":{"query":"%s"}}' % ON_CREATE)
+        assert str(await ws.recv()) == '{"type":"ka"}'
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        assert harness.metrics.connections["appsync"] == 0
+        assert harness.metrics.connections["apollo_ws"] == 1
+    await wait_until_async(lambda: harness.metrics.connections.total() == 0)
