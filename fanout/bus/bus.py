@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from fanout.bus.client import Backoff, CredentialsRefused, Endpoint, Link
+from fanout.bus.client import Backoff, AccessRefused, Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.publisher import Publisher
@@ -93,12 +93,12 @@ class Bus:
 
         Raises:
             Unavailable: Redis cannot be reached.
-            ConfigurationError: Redis is too old, or refuses the credentials.
+            ConfigurationError: Redis is too old, or refuses us.
         """
         membership = self._local.membership
         try:
             await membership.enter()
-        except CredentialsRefused as error:
+        except AccessRefused as error:
             await self._close_links()
             raise ConfigurationError(str(error)) from None
         except Unavailable as error:

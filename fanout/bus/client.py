@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 
 from fanout.errors import ConfigurationError, Unavailable
 
@@ -34,8 +34,8 @@ _URL_HELP = (
 )
 
 
-class CredentialsRefused(Unavailable):
-    """Redis is there, but does not accept the user or password of the URL."""
+class AccessRefused(Unavailable):
+    """Redis is there, but does not accept the user, password or database of the URL."""
 
 
 class CommandRefused(Unavailable):
@@ -161,8 +161,8 @@ class Link:
         was_connected = self._owed > 0
         await self._break(notify=was_connected)
         address = self._endpoint.address
-        if isinstance(error, AuthenticationError | NoPermissionError):
-            return CredentialsRefused(f"Redis at {address} refused the credentials of redis_url")
+        if isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, ReadOnlyError):
+            return AccessRefused(f"Redis at {address} refuses the user, password or database of redis_url: {error}")
         if isinstance(error, TimeoutError):  # asyncio's; redis-py's own says what it waited for
             return Unavailable(f"Redis at {address} did not answer within {_ANSWER_TIMEOUT_S:g} s")
         return Unavailable(f"Redis at {address} cannot be reached: {_reason(error)}")

@@ -1,8 +1,8 @@
 """The registry: live subscriptions, in groups, found by event. Knows no connection, only write functions.
 
 Subscribers that share field, filter, selection and framing (dialect and compression) form one group, which is
-matched, projected and encoded once, however many they are. This is the one structure that the control path (add, remove) and the
-data path (match) share; both run on the event loop, so it needs no lock.
+matched, projected and encoded once, however many they are. This is the one structure that the control path (add,
+remove) and the data path (match) share; both run on the event loop, so it needs no lock.
 """
 
 from __future__ import annotations

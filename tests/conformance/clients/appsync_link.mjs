@@ -15,6 +15,7 @@ await drive((query, variables, observer) => {
   let isWanted = true;
   let subscription;
   const again = (error) => {
+    say({note: 'X ' + JSON.stringify(error.cause ?? null) + error.name + error.constructor.name});
     if (/401|UnauthorizedException/.test(describe(error))) return observer.error(error);
     say({ note: describe(error) });
     if (isWanted) setTimeout(() => isWanted && start(), 200);

@@ -1,0 +1,318 @@
+"""The bus as a whole: several gateways in one process, one real server, and all that can be broken in between."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+from redis.asyncio import Redis
+
+from fanout.bus.embedded import EmbeddedServer
+from fanout.errors import ConfigurationError, Unavailable
+from fanout.model import Bucket
+from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, publish_numbers, room, until
+
+Start = Callable[..., Awaitable[Gateway]]
+
+
+async def test_one_gateway_gets_its_events_in_order_and_with_all_they_say(url: str, start_gateway: Start) -> None:
+    gateway = await start_gateway(url)
+    await gateway.bus.register([room("a")])
+    ids = await gateway.bus.publish([message("a", 1, at_ms=1234), message("a", 2)])
+    await until(lambda: len(gateway.events) == 2)
+    (stream, first), (_, second) = gateway.events
+    assert stream == STREAM
+    assert [first.id, second.id] == ids
+    assert first.data == {"roomId": "a", "number": 1}
+    assert first.raw == b'{"roomId":"a","number":1}'
+    assert first.at_ms == 1234
+    assert second.at_ms == int(second.id.split("-")[0])
+    assert gateway.metrics.events_in == gateway.metrics.events_published == gateway.metrics.events_routed == 2
+    assert gateway.metrics.events_forwarded == 0
+    assert gateway.bus.is_ready
+
+
+async def test_anybody_can_publish(url: str, redis: Redis, start_gateway: Start) -> None:
+    gateway = await start_gateway(url)
+    await redis.xadd(STREAM, {"mutation": "createMessage", "data": '{"roomId": "a", "number": 7}'})
+    await until(lambda: gateway.numbers == [7])
+
+
+async def test_an_event_is_forwarded_to_gateways_with_a_matching_bucket_only(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    by_room, by_other_room, by_nothing, idle = [await start_gateway(url) for _ in range(4)]
+    await by_room.bus.register([room("a")])
+    await by_other_room.bus.register([room("b"), Bucket("onUpdateMessage", "roomId", "sa")])
+    await by_nothing.bus.register([CATCH_ALL])
+    before = [await _appended(redis, gateway) for gateway in (router, by_room, by_other_room, by_nothing, idle)]
+    await router.bus.publish([message("a", 1), message("c", 2), message("b", 3)])
+    await until(lambda: by_nothing.numbers == [1, 2, 3] and by_room.numbers == [1] and by_other_room.numbers == [3])
+    await until(lambda: router.numbers == [1, 2, 3])
+    after = [await _appended(redis, gateway) for gateway in (router, by_room, by_other_room, by_nothing, idle)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [0, 1, 1, 3, 0]
+    assert router.metrics.events_forwarded == 5
+    assert idle.events == []
+
+
+async def test_a_mutation_reaches_all_its_subscription_fields(url: str, redis: Redis, start_gateway: Start) -> None:
+    router, one, other = [await start_gateway(url) for _ in range(3)]
+    await one.bus.register([Bucket("onUpdateMessage", "author.id", "n5")])
+    await other.bus.register([Bucket("onAnyMessage", "author.id", "null")])
+    await redis.xadd(STREAM, {"mutation": "updateMessage", "data": '{"author": {"id": 5}, "number": 1}'})
+    await redis.xadd(STREAM, {"mutation": "updateMessage", "data": '{"author": null, "number": 2}'})
+    await redis.xadd(STREAM, {"mutation": "unlinked", "data": '{"number": 3}'})
+    await redis.xadd(STREAM, {"mutation": "createMessage", "data": '{"number": 4}'})
+    await until(lambda: router.numbers == [1, 2, 4])
+    await until(lambda: one.numbers == [1] and other.numbers == [2])
+
+
+async def test_whatever_is_published_after_a_registration_arrives(url: str, start_gateway: Start) -> None:
+    """The promise behind `start_ack`, for new paths, new buckets of known paths, and buckets that come back."""
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    gateway = await start_gateway(url, bucket_linger_ms=1)
+    expected = []
+    for number in range(60):
+        bucket = room(f"r{number % 7}") if number % 3 else Bucket("onCreateMessage", "number", f"n{number}")
+        await gateway.bus.register([bucket])
+        await router.bus.publish([message(f"r{number % 7}", number)])
+        expected.append(number)
+        await until(lambda: gateway.numbers[-1:] == expected[-1:], f"number {number}")
+        gateway.bus.release([bucket])
+    assert gateway.numbers == expected
+
+
+async def test_several_streams_are_read_each_in_order(url: str, redis: Redis, start_gateway: Start) -> None:
+    streams = ("one", "two")
+    first = await start_gateway(url, stream=streams)
+    second = await start_gateway(url, stream=streams)
+    await second.bus.register([CATCH_ALL])
+    for number in range(20):
+        await redis.xadd(streams[number % 2], {"mutation": "createMessage", "data": f'{{"number": {number}}}'})
+    for gateway in (first, second):
+        await until(lambda gateway=gateway: len(gateway.events) == 20)
+        for index, stream in enumerate(streams):
+            assert [event.data["number"] for name, event in gateway.events if name == stream] == list(
+                range(index, 20, 2)
+            )
+    assert first.metrics.routed_streams + second.metrics.routed_streams == 2
+
+
+async def test_a_stopped_gateway_leaves_nothing_behind_and_hands_over_at_once(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    first = await start_gateway(url, lease_ms=60_000)
+    await until(lambda: first.is_router)
+    second = await start_gateway(url, lease_ms=60_000)
+    await first.bus.register([room("a")])
+    await second.bus.register([room("a")])
+    await first.bus.stop()
+    assert not first.bus.is_ready
+    await until(lambda: second.is_router)
+    await second.bus.publish([message("a", 1)])
+    await until(lambda: second.numbers == [1])
+    await second.bus.stop()
+    # Only what belongs to the deployment is left.
+    assert set(await redis.keys()) == {
+        STREAM,
+        "fanout:{fanout:events}:checkpoint",
+        "fanout:{gateways}:version",
+        "fanout:{paths}:version",
+    }
+    with pytest.raises(Unavailable):
+        await second.bus.publish([message("a", 2)])
+
+
+async def test_events_of_before_the_start_are_for_nobody(url: str, redis: Redis, start_gateway: Start) -> None:
+    await redis.xadd(STREAM, {"mutation": "createMessage", "data": '{"number": 1}'})
+    gateway = await start_gateway(url)
+    await gateway.bus.publish([message("a", 2)])
+    await until(lambda: gateway.numbers == [2])
+    await gateway.bus.stop()
+    await redis.xadd(STREAM, {"mutation": "createMessage", "data": '{"number": 3}'})
+    again = await start_gateway(url)
+    await again.bus.publish([message("a", 4)])
+    await until(lambda: again.numbers == [4])
+    assert again.metrics.events_routed == 1
+    assert again.missed == []
+
+
+async def test_broken_connections_lose_nothing(url: str, redis: Redis, start_gateway: Start) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+    publisher = await start_gateway(url, stream=("unrelated", STREAM))
+    for number in range(30):
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'})
+    for gateway in (router, other):
+        await until(lambda gateway=gateway: len(gateway.numbers) >= 30)
+        assert gateway.numbers == list(range(30))
+        assert gateway.missed == []
+    await until(lambda: router.bus.is_ready and other.bus.is_ready and publisher.bus.is_ready)
+
+
+async def test_redis_may_crash_and_come_back_with_its_data(own_server: EmbeddedServer, start_gateway: Start) -> None:
+    url = own_server.url
+    first, second = await start_gateway(url), await start_gateway(url)
+    await first.bus.register([room("a")])
+    await second.bus.register([room("a")])
+    await publish_numbers(first, "a", range(100))
+    own_server.kill()
+    await until(lambda: not first.bus.is_ready and not second.bus.is_ready)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await first.bus.publish([message("a", -1)])
+    waiting = asyncio.create_task(second.bus.register([room("b")]))
+    own_server.start()
+    await waiting
+    await publish_numbers(first, "a", range(100, 200))
+    await first.bus.publish([message("b", 200)])
+    for gateway in (first, second):
+        await until(lambda gateway=gateway: len(gateway.numbers) >= 201)
+        assert gateway.numbers == list(range(201))
+        assert gateway.missed == []
+    await until(lambda: first.bus.is_ready and second.bus.is_ready)
+
+
+async def test_redis_may_come_back_without_its_data(
+    own_server: EmbeddedServer, short_directory: Path, start_gateway: Start
+) -> None:
+    url = own_server.url
+    gateways = [await start_gateway(url), await start_gateway(url)]
+    for gateway in gateways:
+        await gateway.bus.register([room("a")])
+    await publish_numbers(gateways[0], "a", range(10))
+    await until(lambda: all(gateway.numbers == list(range(10)) for gateway in gateways))
+    ids = {gateway.bus.gateway_id for gateway in gateways}
+    own_server.kill()
+    shutil.rmtree(short_directory / "appendonlydir")
+    own_server.start()
+    await until(lambda: all("membership-lost" in gateway.missed for gateway in gateways))
+    await until(lambda: all(gateway.bus.is_ready for gateway in gateways))
+    assert ids.isdisjoint({gateway.bus.gateway_id for gateway in gateways})
+    for gateway in gateways:
+        assert gateway.metrics.missed["membership-lost"] == 1
+        gateway.missed.clear()
+    # The old registration counts on, and a new one works.
+    await gateways[1].bus.register([room("b")])
+    await until(lambda: any(gateway.is_router for gateway in gateways))
+    await gateways[0].bus.publish([message("a", 10), message("b", 11)])
+    await until(lambda: gateways[1].numbers[-2:] == [10, 11])
+    await until(lambda: gateways[0].numbers[-1] in (10, 11))
+    assert all(gateway.missed == [] for gateway in gateways)
+
+
+async def test_a_lost_part_of_the_data_is_noticed_too(url: str, redis: Redis, start_gateway: Start) -> None:
+    """A replica that took over may lack the last writes: for example a bucket that this gateway is in."""
+    gateway = await start_gateway(url)
+    await gateway.bus.register([room("a"), room("b")])
+    await redis.srem("fanout:bucket:onCreateMessage:roomId:sb", gateway.bus.gateway_id)
+    await redis.client_kill_filter(_type="normal", skipme=True)
+    await until(lambda: gateway.missed == ["membership-lost"])
+    await until(lambda: gateway.bus.is_ready)
+    assert await redis.smembers("fanout:bucket:onCreateMessage:roomId:sb") == {gateway.bus.gateway_id}
+
+
+async def test_a_gateway_that_was_written_off_joins_anew(url: str, redis: Redis, start_gateway: Start) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    gateway = await start_gateway(url)
+    await gateway.bus.register([room("a")])
+    old_id = gateway.bus.gateway_id
+    await redis.delete(f"fanout:{{gateway:{old_id}}}:inbox")
+    await until(lambda: gateway.missed == ["membership-lost"] and gateway.bus.is_ready)
+    assert gateway.bus.gateway_id != old_id
+    assert old_id not in await redis.smembers("fanout:{gateways}")
+    await router.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
+    assert await redis.smembers("fanout:bucket:onCreateMessage:roomId:sa") == {gateway.bus.gateway_id}
+
+
+async def test_a_registration_under_a_lost_membership_is_not_promised(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    gateway = await start_gateway(url, heartbeat_interval_ms=60_000)
+    await redis.delete(f"fanout:{{gateway:{gateway.bus.gateway_id}}}:inbox")
+    await gateway.bus.register([room("a")])
+    assert gateway.missed == ["membership-lost"]
+    await router.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
+
+
+async def test_a_delivery_that_fails_is_told_and_does_not_stop_the_stream(
+    url: str, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(url)
+    await until(lambda: gateway.is_router)
+
+    def fail(events: list[object]) -> None:
+        gateway.delivering = lambda events: None
+        raise ZeroDivisionError
+
+    gateway.delivering = fail
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.missed == ["internal-error"])
+    await gateway.bus.publish([message("a", 2)])
+    await until(lambda: gateway.numbers == [2])
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_start_says_in_one_line_what_is_wrong(short_directory: Path) -> None:
+    gateway = Gateway(f"unix://user:hunter2@{short_directory}/none.sock")
+    with pytest.raises(Unavailable, match="No such file or directory; check that it runs") as caught:
+        await gateway.bus.start()
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    await gateway.bus.stop()
+
+
+async def test_start_refuses_wrong_credentials(url: str) -> None:
+    gateway = Gateway(url.replace("unix://", "unix://nobody:hunter2@"))
+    with pytest.raises(ConfigurationError, match="refuses the user, password or database") as caught:
+        await gateway.bus.start()
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_stop_does_not_wait_for_a_redis_that_is_away(own_server: EmbeddedServer) -> None:
+    gateway = Gateway(own_server.url)
+    await gateway.bus.start()
+    own_server.kill()
+    async with asyncio.timeout(4):
+        await gateway.bus.stop()
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_both_event_loops(shared_server: EmbeddedServer, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scenario() -> None:
+        gateways = [Gateway(shared_server.url, key_prefix="loops:", stream=("loops:events",)) for _ in range(2)]
+        for gateway in gateways:
+            await gateway.bus.start()
+            await gateway.bus.register([room("a")])
+        await publish_numbers(gateways[0], "a", range(500))
+        for gateway in gateways:
+            await until(lambda gateway=gateway: gateway.numbers == list(range(500)))
+        async with Redis.from_url(shared_server.url) as redis:
+            await redis.client_kill_filter(_type="normal", skipme=True)
+        await until(lambda: all(gateway.bus.is_ready for gateway in gateways))
+        await publish_numbers(gateways[0], "a", range(500, 600))
+        for gateway in gateways:
+            await until(lambda gateway=gateway: gateway.numbers == list(range(600)))
+            await gateway.bus.stop()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
+
+
+async def _appended(redis: Redis, gateway: Gateway) -> int:
+    info = await redis.xinfo_stream(f"fanout:{{gateway:{gateway.bus.gateway_id}}}:inbox")
+    return int(info["entries-added"])
