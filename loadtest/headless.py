@@ -17,6 +17,7 @@ from pathlib import Path
 
 from loadtest.processes import ProcessError, run_service
 
+_SHOWN_LINES = 30
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None, *, service_command: Sequence[st
         with run_service(api_key, publisher_key, service_options, command=service_command) as service:
             print(f"loadtest: {options.users} users for {options.seconds} s against {service.url}", flush=True)
             code = _run_locust(service.url, options, for_locust, keys)
+            if code != 0:
+                output = service.output.read_text(errors="replace").splitlines()
+                print("loadtest: the service's last lines", *output[-_SHOWN_LINES:], sep="\n", file=sys.stderr)
     except ProcessError as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 2

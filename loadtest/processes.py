@@ -36,10 +36,11 @@ class ProcessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A served Fanout: base URL (without a path) and the process id of what was started."""
+    """A served Fanout: base URL (without a path), process id of what was started, file that its output goes to."""
 
     url: str
     pid: int
+    output: Path
 
 
 def find_service_command() -> list[str]:
@@ -79,7 +80,7 @@ def run_service(
     with _run(line, environment, cores) as started:
         url = started.wait_for(lambda: _find_endpoint(started.read_output()), "an endpoint in its output")
         started.wait_for(lambda: _is_ready(url) or None, f"{url}/readyz to answer 200")
-        yield Service(url, started.process.pid)
+        yield Service(url, started.process.pid, started.output)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from fanout.bus.client import Backoff, AccessRefused, Endpoint, Link
+from fanout.bus.client import AccessRefused, Backoff, Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.publisher import Publisher

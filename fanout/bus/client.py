@@ -118,7 +118,7 @@ class Link:
                 if connection.is_connected and await connection.can_read():
                     await self._break()
                 if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call]
+                    await self._open()
                 self._owed = len(commands)
                 for packed in _pack(commands):
                     await connection.send_packed_command(packed, check_health=False)
@@ -157,15 +157,26 @@ class Link:
         except (RedisError, OSError):
             pass  # it is gone either way
 
+    async def _open(self) -> None:
+        try:
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            # redis-py wraps what the server says to AUTH and SELECT in an error of the connection.
+            if not isinstance(error.__cause__ or error, AuthenticationError | ResponseError):
+                raise
+            raise AccessRefused(
+                f"Redis at {self._endpoint.address} refuses the user, password or database of redis_url: {error}"
+            ) from None
+
     async def _failed(self, error: Exception) -> Unavailable:
         was_connected = self._owed > 0
         await self._break(notify=was_connected)
         address = self._endpoint.address
-        if isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, ReadOnlyError):
-            return AccessRefused(f"Redis at {address} refuses the user, password or database of redis_url: {error}")
         if isinstance(error, TimeoutError):  # asyncio's; redis-py's own says what it waited for
             return Unavailable(f"Redis at {address} did not answer within {_ANSWER_TIMEOUT_S:g} s")
-        return Unavailable(f"Redis at {address} cannot be reached: {_reason(error)}")
+        # redis-py wraps the system's words in the address once more.
+        words = [cause.strerror for cause in _list_causes(error) if isinstance(cause, OSError) and cause.strerror]
+        return Unavailable(f"Redis at {address} cannot be reached: {words[0] if words else error}")
 
     async def _break(self, notify: bool = True) -> None:
         self._owed = 0
@@ -217,11 +228,9 @@ def _describe(scheme: str, options: dict[str, Any]) -> str:
     return f"{scheme}://{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
-def _reason(error: Exception) -> str:
-    """The last part of what redis-py says: it wraps the system's own words in the address once more."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
+def _list_causes(error: BaseException) -> list[BaseException]:
+    """An error and what it was raised from."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes

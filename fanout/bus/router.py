@@ -133,7 +133,7 @@ class Router:
                 self._wake.clear()
                 taken_for_ms = await self._lease.acquire(self._commands)
                 if taken_for_ms:
-                    await self._wait_ms(taken_for_ms)
+                    await self._wait_ms(min(taken_for_ms, self._renew_ms))
                 else:
                     await self._serve()
                 backoff.reset()

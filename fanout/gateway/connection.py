@@ -1,7 +1,7 @@
 """One WebSocket connection: bytes in, frames out, and its clock. Knows nothing of GraphQL or filters.
 
 It is an asyncio protocol that uvicorn hands the transport to after the upgrade request. The inbound side is
-`websockets`' sans-IO `ServerProtocol` (strict RFC 6455); outbound messages are ready frames written straight to
+`websockets`' sans-IO protocol (strict RFC 6455); outbound messages are ready frames written straight to
 the transport. No task, queue or timer belongs to a connection.
 """
 
@@ -17,6 +17,7 @@ from websockets.protocol import State
 from fanout.engine import Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
+from fanout.gateway.websocket import Handshake, WebSocket
 from fanout.model import CloseReason
 from fanout.protocol import (
     PING_FRAME,
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, gateway: Gateway, server_connections: set[asyncio.Protocol]) -> None:
         self._gateway = gateway
         self._server_connections = server_connections
-        self._websocket = gateway.build_websocket()
+        self._websocket: Handshake | WebSocket = Handshake(offers_compression=gateway.settings.compression)
         self._fragments: list[bytes] | None = None
         self.session: Session | None = None
         self.subscriptions: dict[str, Subscription | int] = {}
@@ -148,7 +149,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def can_be_sent_deflated(self) -> bool:
-        return self._websocket.can_be_sent_deflated
+        return isinstance(self._websocket, WebSocket) and self._websocket.can_be_sent_deflated
 
     def acknowledge(self, id: str, token: int) -> None:
         assert self.session is not None
@@ -237,7 +238,12 @@ class Connection(asyncio.Protocol):
     # Inbound
 
     def _upgrade(self, request: Request) -> None:
-        self.session = self._gateway.accept(self._websocket, request)
+        handshake = self._websocket
+        assert isinstance(handshake, Handshake)
+        self.session = self._gateway.accept(handshake, request)
+        self._flush()
+        if self.session is not None:
+            self._websocket = WebSocket(handshake, self._gateway.settings.max_message_bytes)
 
     def _receive_frame(self, frame: Frame) -> None:
         opcode = frame.opcode

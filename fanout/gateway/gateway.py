@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import http
-import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.http11 import Request
 from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from fanout.engine import Subscription, Wheel
 from fanout.errors import ClientFault
+from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, DialectName, Identity
 from fanout.protocol import Effect, Refusal, Session, negotiate
@@ -25,12 +22,6 @@ from fanout.settings import Settings
 if TYPE_CHECKING:
     from fanout.gateway.connection import Connection
     from fanout.gateway.subscriptions import Subscriptions
-
-# websockets tells of every opening and closing at INFO; here that is counted, not logged.
-_websocket_logger = logging.getLogger("fanout.websocket")
-_websocket_logger.setLevel(logging.WARNING)
-
-_SHARED_WINDOW_BITS = 15
 
 
 class Gateway:
@@ -58,31 +49,19 @@ class Gateway:
         self.metrics = metrics
         self._authorize = authorize
         self._connections: dict[Connection, DialectName] = {}
-        # Without context takeover a connection keeps no compressor, and a group's frames can be shared.
-        self._extensions = (
-            [ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)]
-            if settings.compression
-            else None
-        )
 
-    def build_websocket(self) -> WebSocketSide:
-        """The inbound side of a new connection."""
-        return WebSocketSide(
-            extensions=self._extensions, max_size=self.settings.max_message_bytes, logger=_websocket_logger
-        )
-
-    def accept(self, websocket: WebSocketSide, request: Request) -> Session | None:
-        """Answer an upgrade request through `websocket`. Returns the session, or None if it was refused."""
+    def accept(self, handshake: Handshake, request: Request) -> Session | None:
+        """Answer an upgrade request through `handshake`. Returns the session, or None if it was refused."""
         path, _, query_string = request.path.partition("?")
         headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         agreement = negotiate(path, query_string, headers)
         if isinstance(agreement, Refusal):
             self.metrics.refusals["upgrade"] += 1
-            websocket.send_response(websocket.reject(http.HTTPStatus(agreement.status), agreement.message + "\n"))
+            handshake.send_response(handshake.reject(http.HTTPStatus(agreement.status), agreement.message + "\n"))
             return None
-        websocket.agreed_subprotocol = agreement.subprotocol
-        websocket.send_response(websocket.accept(request))
-        if websocket.state is not State.OPEN:
+        handshake.agreed_subprotocol = agreement.subprotocol
+        handshake.send_response(handshake.accept(request))
+        if handshake.state is not State.OPEN:
             self.metrics.refusals["upgrade"] += 1
             return None
         self.metrics.connects += 1
@@ -138,23 +117,6 @@ class Gateway:
 
     def __len__(self) -> int:
         return len(self._connections)
-
-
-class WebSocketSide(ServerProtocol):
-    """`websockets`' sans-IO protocol, told which sub-protocol to agree to by `fanout.protocol.negotiate`."""
-
-    agreed_subprotocol: str | None = None
-
-    def select_subprotocol(self, subprotocols: object) -> Subprotocol | None:
-        return Subprotocol(self.agreed_subprotocol) if self.agreed_subprotocol else None
-
-    @property
-    def can_be_sent_deflated(self) -> bool:
-        """Whether the client agreed to compressed messages with the window that shared frames are made for."""
-        return any(
-            isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == _SHARED_WINDOW_BITS
-            for extension in self.extensions
-        )
 
 
 def _delivery_times(subscriptions: Iterable[Subscription | int]) -> Iterable[int]:

@@ -1,4 +1,7 @@
-"""Peers for the load tests' own parts: the stand-in as a process, and a WebSocket server that follows a script."""
+"""Peers for the load tests' own parts: the real service, and what the real one cannot do.
+
+That is a stand-in which delivers wrongly when told to, and a WebSocket server that follows a script.
+"""
 
 import json
 import sys
@@ -21,9 +24,9 @@ def standin_command() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def standin(standin_command: list[str]) -> Iterator[Service]:
-    with run_service(API_KEY, PUBLISHER_KEY, command=standin_command) as service:
-        yield service
+def service() -> Iterator[Service]:
+    with run_service(API_KEY, PUBLISHER_KEY) as running:
+        yield running
 
 
 @pytest.fixture

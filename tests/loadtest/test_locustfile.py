@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def page(standin, tmp_path):
-    """A client of locust's web page, with the stand-in as the host under test."""
+def page(service, tmp_path):
+    """A client of locust's web page, with a service to load."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", standin.url]
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", service.url]
     command += ["--web-host", "127.0.0.1", "--web-port", str(port)]
     keys = {"LOADTEST_API_KEY": API_KEY, "LOADTEST_PUBLISHER_KEY": PUBLISHER_KEY}
     log = tmp_path / "locust.log"

@@ -10,18 +10,18 @@ from loadtest import processes
 from loadtest.processes import ProcessError, find_service_command, run_redis, run_service
 
 
-def test_a_service_is_ready_when_given_and_gone_afterwards(standin_command):
-    with run_service("k", "p", command=standin_command) as service:
+def test_a_service_is_ready_when_given_and_gone_afterwards():
+    with run_service("k", "p") as service:
         assert urllib.request.urlopen(f"{service.url}/readyz").status == 200
         os.kill(service.pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(service.pid, 0)
 
 
-def test_keys_are_given_by_environment_and_cores_are_kept(standin_command):
+def test_keys_are_given_by_environment_and_cores_are_kept():
     core = min(os.sched_getaffinity(0))
     before = os.sched_getaffinity(0)
-    with run_service("api", "publish", command=standin_command, cores={core}) as service:
+    with run_service("api", "publish", cores={core}) as service:
         environment = Path(f"/proc/{service.pid}/environ").read_bytes().split(b"\0")
         assert {b"FANOUT_API_KEY=api", b"FANOUT_PUBLISHER_KEY=publish"} <= set(environment)
         assert b"publish" not in Path(f"/proc/{service.pid}/cmdline").read_bytes()

@@ -1,6 +1,4 @@
-import json
-import urllib.request
-
+import httpx
 import pytest
 
 from loadtest import chat
@@ -13,13 +11,12 @@ START_ACK = {"type": "start_ack", "id": "$id"}
 COMPLETE = {"type": "complete", "id": "$id"}
 
 
-def test_a_subscription_from_beginning_to_end(standin):
-    subscriber = Subscriber(f"{standin.url}/graphql", API_KEY)
+def test_a_subscription_from_beginning_to_end(service):
+    subscriber = Subscriber(f"{service.url}/graphql", API_KEY)
     subscriber.connect()
     subscriber.subscribe("s", chat.SUBSCRIBE, {"roomId": "r"})
-    body = json.dumps(chat.build_event("k", "r", "now")).encode()
-    request = urllib.request.Request(f"{standin.url}/events", body, {"x-api-key": PUBLISHER_KEY})
-    urllib.request.urlopen(request).close()
+    event = chat.build_event("k", "r", "2026-01-01T00:00:00.000Z")
+    httpx.post(f"{service.url}/events", json=event, headers={"x-api-key": PUBLISHER_KEY}).raise_for_status()
     delivery = subscriber.receive(10)
     assert (delivery.id, chat.read_key(delivery.payload)) == ("s", "k")
     assert delivery.size > 100

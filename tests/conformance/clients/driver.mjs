@@ -31,12 +31,14 @@ export async function drive(subscribe, close = () => {}) {
       const observer = {
         next: (value) => say({ name, next: value }),
         error: (error) => say({ name, error: describe(error) }),
-        complete: () => say({ name, complete: true }),
+        // Some libraries tell the end to whoever asked for it: that is no news.
+        complete: () => running.has(name) && say({ name, complete: true }),
       };
       running.set(name, subscribe(command.query, command.variables, observer));
     } else {
-      running.get(name)();
+      const unsubscribe = running.get(name);
       running.delete(name);
+      unsubscribe();
     }
   }
   await close();

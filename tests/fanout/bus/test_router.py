@@ -1,0 +1,419 @@
+"""Routing, and everything that can happen to a router in the middle of it. Against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from fanout.bus.client import Endpoint, Link
+from fanout.bus.entries import EntryId, Note
+from fanout.bus.intake import Intake
+from fanout.bus.keys import Keys
+from fanout.bus.positions import Position
+from fanout.bus.router import Router
+from fanout.metrics import Metrics
+from fanout.model import Event
+from tests.fanout.bus.harness import (
+    ROUTES,
+    STREAM,
+    Gate,
+    Gateway,
+    message,
+    publish_numbers,
+    room,
+    until,
+)
+
+Start = Callable[..., Awaitable[Gateway]]
+
+LEASE = "fanout:{fanout:events}:lease"
+CHECKPOINT = "fanout:{fanout:events}:checkpoint"
+DEAD = "fanout:{fanout:events}:dead"
+FOREVER = {"heartbeat_timeout_ms": 600_000}
+
+
+async def test_there_is_one_router_and_the_next_takes_over_when_it_is_gone(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    gateways = [await start_gateway(url) for _ in range(3)]
+    await until(lambda: any(gateway.is_router for gateway in gateways))
+    for _ in range(5):
+        assert sum(gateway.is_router for gateway in gateways) == 1
+        await redis.set(LEASE, "thief", px=200)
+        await redis.xadd(STREAM, {"mutation": "unlinked", "data": "1"})
+        router = next(gateway for gateway in gateways if gateway.is_router)
+        await until(lambda router=router: not router.is_router)
+        await until(lambda: any(gateway.is_router for gateway in gateways))
+
+
+async def test_a_stolen_lease_ends_routing_without_moving_the_checkpoint(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    gateway = await start_gateway(url, lease_ms=60_000)
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.metrics.events_routed == 1)
+    before = await redis.hgetall(CHECKPOINT)
+    await redis.set(LEASE, "thief")
+    await gateway.bus.publish([message("a", 2)])
+    await until(lambda: not gateway.is_router)
+    assert await redis.hgetall(CHECKPOINT) == before
+    # It was delivered here by then, and is not again when this gateway has the lease back.
+    await redis.set(LEASE, "thief", px=1)
+    await gateway.bus.stop()
+    assert gateway.numbers == [1, 2]
+
+
+@pytest.mark.parametrize("stopped_after", [b"SMEMBERS", b"NOMKSTREAM", b"PEXPIRE"], ids=["lookup", "append", "advance"])
+async def test_a_router_that_was_stopped_and_goes_on_as_if_nothing_had_happened(
+    url: str, gate: Gate, start_gateway: Start, stopped_after: bytes
+) -> None:
+    stopped = await start_gateway(gate.url, **FOREVER, read_batch_size=8)
+    await until(lambda: stopped.is_router)
+    successor = await start_gateway(url, **FOREVER)
+    third = await start_gateway(url, **FOREVER)
+    late = await start_gateway(url, **FOREVER)
+    for gateway in (stopped, successor, third):
+        await gateway.bus.register([room("a")])
+    gate.hold_after(stopped_after)
+    await successor.bus.publish([message("a", number, key=f"key {number}") for number in range(20)])
+    await until(lambda: gate.is_holding, "the router to be stopped")
+    # It does not know of this registration, nor that what comes now is routed by another.
+    await late.bus.register([room("a")])
+    await successor.bus.publish([message("a", number, key=f"key {number}") for number in range(20, 40)])
+    await until(lambda: third.numbers == list(range(40)) and successor.numbers == list(range(40)))
+    gate.release()
+    await successor.bus.publish([message("a", number) for number in range(40, 60)])
+    for gateway in (stopped, successor, third):
+        await until(lambda gateway=gateway: len(gateway.numbers) >= 60)
+        assert gateway.numbers == list(range(60))
+        assert gateway.missed == []
+        assert len(set(gateway.ids)) == 60
+    await until(lambda: late.numbers[-40:] == list(range(20, 60)))
+    assert late.ids == sorted(late.ids, key=lambda entry_id: EntryId(*map(int, entry_id.split("-"))))
+
+
+async def test_a_router_that_was_stopped_for_so_long_that_others_cleaned_up_after_it(
+    url: str, gate: Gate, start_gateway: Start
+) -> None:
+    stopped = await start_gateway(gate.url)
+    await until(lambda: stopped.is_router)
+    old_id = stopped.bus.gateway_id
+    successor = await start_gateway(url)
+    for gateway in (stopped, successor):
+        await gateway.bus.register([room("a")])
+    gate.hold_after(b"SMEMBERS")
+    await successor.bus.publish([message("a", number) for number in range(5)])
+    await until(lambda: successor.numbers == list(range(5)))
+    assert gate.is_holding
+    async with Redis.from_url(url, decode_responses=True) as redis:
+        members: set[str] = {old_id}
+        while old_id in members:
+            members = await redis.smembers("fanout:{gateways}")
+    await successor.bus.publish([message("a", 5)])
+    gate.release()
+    await until(lambda: stopped.missed == ["membership-lost"])
+    await until(lambda: stopped.bus.is_ready)
+    assert stopped.bus.gateway_id != old_id
+    # Whatever it delivered before it knew is in order; what comes from now on is complete.
+    assert stopped.numbers == sorted(set(stopped.numbers))
+    await successor.bus.publish([message("a", number) for number in range(6, 10)])
+    await until(lambda: stopped.numbers[-4:] == [6, 7, 8, 9] and successor.numbers == list(range(10)))
+
+
+async def test_order_and_completeness_while_the_lease_and_connections_are_taken_away(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """Everything at once: what every gateway gets is each event once, in order."""
+    chance = random.Random(2)
+    gateways = [await start_gateway(url, **FOREVER, read_batch_size=16, lease_ms=200) for _ in range(3)]
+    for gateway in gateways:
+        await gateway.bus.register([room("a")])
+    routers = set()
+    for number in range(400):
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'})
+        routers |= {index for index, gateway in enumerate(gateways) if gateway.is_router}
+        if number % 8 == 0:
+            await redis.set(LEASE, "thief", px=chance.randrange(1, 30))
+        if number % 31 == 0:
+            clients = [client["id"] for client in await redis.client_list() if client["name"].startswith("fanout-")]
+            await redis.client_kill_filter(_id=chance.choice(clients))
+    for gateway in gateways:
+        await until(lambda gateway=gateway: len(gateway.numbers) >= 400)
+        assert gateway.numbers == list(range(400))
+        assert gateway.missed == []
+    assert len(routers) > 1
+
+
+async def test_the_own_inbox_is_read_out_before_own_events_are_delivered(url: str, redis: Redis) -> None:
+    """The holder before has put events into the inbox; overtaking them would make the intake drop them."""
+
+    class Member:
+        gateway_id = "me"
+        may_go_on = asyncio.Event()
+        asked: tuple[str, EntryId] | None = None
+
+        async def wait_verified(self) -> None:
+            pass
+
+        async def wait_inbox_read(self, gateway_id: str, up_to: EntryId) -> None:
+            self.asked = (gateway_id, up_to)
+            await self.may_go_on.wait()
+
+        def entered_at(self, stream: str) -> Position:
+            return Position()
+
+        def note(self, note: Note) -> None:
+            raise AssertionError(note)
+
+    keys, metrics, member = Keys("fanout:"), Metrics(), Member()
+    delivered: list[str] = []
+    intake = Intake(lambda stream, events: delivered.extend(event.id for event in events), metrics)
+    inbox_end = await redis.xadd(keys.inbox("me"), {"note": "hello"})
+    await redis.hset(CHECKPOINT, mapping={"id": "0-0", "read": 0})
+    event_id = await redis.xadd(STREAM, {"mutation": "createMessage", "data": "{}"})
+    commands, reads = Link(Endpoint(url), "commands"), Link(Endpoint(url), "reads")
+    settings = Gateway(url, lease_ms=90).settings
+    router = Router(STREAM, settings, keys, commands, reads, member, ROUTES.get, intake, metrics)
+    task = asyncio.create_task(router.run())
+    await until(lambda: member.asked is not None)
+    assert member.asked == ("me", EntryId(*map(int, inbox_end.split("-"))))
+    # It waits for longer than its lease lasts without being renewed.
+    token = await redis.get(LEASE)
+    evals = (await redis.info("commandstats")).get("cmdstat_eval", {}).get("calls", 0)
+    now = evals
+    while now < evals + 6:
+        now = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
+    assert await redis.get(LEASE) == token
+    assert delivered == []
+    member.may_go_on.set()
+    await until(lambda: delivered == [event_id])
+    task.cancel()
+    await asyncio.wait([task])
+    await commands.close()
+    await reads.close()
+
+
+async def test_a_new_router_starts_at_the_checkpoint_when_others_may_need_it(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """A member that nobody has heard of yet may come back, and finds in its inbox what it was promised."""
+    first = await start_gateway(url, **FOREVER)
+    await until(lambda: first.is_router)
+    await first.bus.stop()
+    await redis.sadd("fanout:{gateways}", "stopped")
+    await redis.xadd("fanout:{gateway:stopped}:inbox", {"note": "hello"})
+    await redis.set("fanout:{gateway:stopped}:heartbeat", 1)
+    await redis.sadd("fanout:{paths}", "stopped|onCreateMessage|roomId")
+    await redis.sadd("fanout:bucket:onCreateMessage:roomId:sa", "stopped")
+    await redis.xadd(STREAM, {"mutation": "createMessage", "data": '{"roomId": "a", "number": 1}'})
+    second = await start_gateway(url)
+    await until(lambda: second.metrics.events_forwarded == 1)
+    assert await redis.xlen("fanout:{gateway:stopped}:inbox") == 2
+    assert second.events == []
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+async def test_entries_trimmed_before_they_were_routed_are_told_to_everybody(
+    url: str, redis: Redis, gate: Gate, start_gateway: Start, is_exact: bool
+) -> None:
+    router = await start_gateway(gate.url, **FOREVER, lease_ms=60_000)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+    await other.bus.publish([message("a", 0)])
+    await until(lambda: router.numbers == other.numbers == [0])
+    await until(lambda: router.metrics.events_routed == 1)
+    gate.hold()
+    # The first is the answer to a read that is under way. Somebody else's MAXLEN is far below the size of a batch.
+    count = 20 if is_exact else 350
+    for number in range(1, count):
+        entry = {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'}
+        await redis.xadd(STREAM, entry, maxlen=3 if is_exact else 10, approximate=not is_exact)
+    left = await redis.xlen(STREAM)
+    assert left < count - 2
+    gate.release()
+    for gateway in (router, other):
+        await until(lambda gateway=gateway: gateway.missed == ["history-trimmed"])
+        await until(lambda gateway=gateway: gateway.numbers == [0, 1, *range(count - left, count)])
+    # It counts right from here on.
+    await redis.xtrim(STREAM, maxlen=0, approximate=False)
+    await other.bus.publish([message("a", 1000)])
+    await until(lambda: router.numbers[-1] == other.numbers[-1] == 1000)
+    assert router.missed == other.missed == ["history-trimmed"]
+
+
+async def test_trimming_what_was_routed_is_no_loss(url: str, redis: Redis, start_gateway: Start) -> None:
+    gateway = await start_gateway(url, lease_ms=30)
+    for number in range(300):
+        entry = {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'}
+        await redis.xadd(STREAM, entry)
+        if number % 10 == 0:
+            await until(lambda number=number: gateway.numbers[-1:] == [number])
+            await redis.xtrim(STREAM, maxlen=number % 3, approximate=False)
+            await redis.set(LEASE, "thief", px=1)
+    await until(lambda: gateway.numbers == list(range(300)))
+    assert gateway.missed == []
+
+
+async def test_who_joined_after_the_loss_has_missed_nothing(url: str, redis: Redis, start_gateway: Start) -> None:
+    first = await start_gateway(url)
+    await first.bus.publish([message("a", 0)])
+    await until(lambda: first.metrics.events_routed == 1)
+    await first.bus.stop()
+    await redis.sadd("fanout:{gateways}", "stopped")  # so that the next router starts at the checkpoint
+    await redis.set("fanout:{gateway:stopped}:heartbeat", 1)
+    for number in range(10):
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"number": {number}}}'}, maxlen=2)
+    await redis.xtrim(STREAM, maxlen=2, approximate=False)
+    second = await start_gateway(url)
+    await until(lambda: second.metrics.events_routed == 2)
+    assert second.missed == []
+
+
+@pytest.mark.parametrize("restarts_below", [False, True])
+async def test_a_stream_that_was_replaced_is_told_and_read_on(
+    url: str, redis: Redis, start_gateway: Start, restarts_below: bool
+) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+    await publish_numbers(router, "a", range(20))
+    await until(lambda: router.numbers == other.numbers == list(range(20)))
+    await until(lambda: router.metrics.events_routed == 20)
+    await redis.delete(STREAM)
+    entry = {"mutation": "createMessage", "data": '{"roomId": "a", "number": 20}'}
+    await redis.xadd(STREAM, entry, id="5-5" if restarts_below else "*")
+    await until(lambda: router.missed == other.missed == ["history-lost"])
+    await redis.xadd(STREAM, {**entry, "data": '{"roomId": "a", "number": 21}'}, id="5-6" if restarts_below else "*")
+    await until(lambda: router.numbers[-1] == other.numbers[-1] == 21)
+    assert router.missed == other.missed == ["history-lost"]
+
+
+async def test_a_lost_checkpoint_is_told(url: str, redis: Redis, start_gateway: Start) -> None:
+    gateway = await start_gateway(url)
+    await gateway.bus.publish([message("a", 0)])
+    await until(lambda: gateway.metrics.events_routed == 1)
+    await redis.delete(CHECKPOINT, LEASE)
+    await until(lambda: gateway.missed == ["history-lost"])
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [0, 1])
+
+
+async def test_malformed_entries_are_put_aside_and_skipped(
+    url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(url)
+    bad = [
+        {"data": "{}"},
+        {"mutation": "createMessage"},
+        {"mutation": "createMessage", "data": "{"},
+        {"mutation": "deleteEverything", "data": "{}"},
+        {"mutation": "createMessage", "data": "{}", "at": "yesterday"},
+        {b"mutation": b"\xff", b"data": b"{}"},
+        {"mutation": "createMessage", "data": "[" * 100_000},
+        {"noise": "x" * 10_000},
+    ]
+    ids = [await redis.xadd(STREAM, entry) for entry in bad]
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
+    async with Redis.from_url(url) as raw:
+        dead = await raw.xrange(DEAD)
+    assert [entry_id.decode() for entry_id, _ in dead] == ids
+    assert gateway.metrics.dead_letters == len(bad)
+    assert [fields[b"error"] for _, fields in dead][:2] == [
+        b"field 'mutation' is missing or empty",
+        b"field 'data' is missing",
+    ]
+    assert b"not in the schema" in dead[3][1][b"error"]
+    assert dead[3][1][b"mutation"] == b"deleteEverything"
+    assert max(len(value) for _, fields in dead for value in fields.values()) == 4096
+    assert ids[0] in caplog.text
+
+
+async def test_dead_letters_are_bounded_and_not_doubled(url: str, redis: Redis, start_gateway: Start) -> None:
+    gateway = await start_gateway(url, dead_letter_max_length=10, read_batch_size=32)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for _ in range(1000):
+            pipeline.xadd(STREAM, {"no": "event"})
+        await pipeline.execute()
+    await until(lambda: gateway.metrics.dead_letters == 1000)
+    await until(lambda: gateway.metrics.events_routed == 1000)
+    length = await redis.xlen(DEAD)
+    assert length < 200  # trimmed by whole nodes
+    await gateway.bus.stop()
+    # The router died before it moved the checkpoint: the last entries are routed again.
+    last_but_two = (await redis.xrevrange(STREAM, count=3))[-1][0]
+    await redis.hset(CHECKPOINT, mapping={"id": last_but_two, "read": 998})
+    await redis.sadd("fanout:{gateways}", "stopped")
+    await redis.set("fanout:{gateway:stopped}:heartbeat", 1)
+    again = await start_gateway(url)
+    await until(lambda: again.metrics.events_routed == 2)
+    assert await redis.xlen(DEAD) == length
+
+
+async def test_a_second_event_with_the_same_key_is_dropped(url: str, redis: Redis, start_gateway: Start) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+    await router.bus.publish([message("a", 1, key="one"), message("a", 2, key="two"), message("a", 3, key="one")])
+    await router.bus.publish([message("a", 4, key="two"), message("a", 5), message("a", 6)])
+    await until(lambda: router.numbers == other.numbers == [1, 2, 5, 6])
+    assert router.metrics.duplicates == 2
+    assert 0 < await redis.pttl("fanout:idempotency:one") <= 300_000
+
+
+async def test_an_event_with_a_key_that_is_routed_again_is_no_duplicate(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """A router claimed the key and died before it forwarded the event."""
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    await redis.set(LEASE, "thief", px=60_000)
+    await until(lambda: not router.is_router)
+    event_id, second_id = await router.bus.publish([message("a", 1, key="k"), message("a", 2, key="k")])
+    await redis.set("fanout:idempotency:k", f"{STREAM} {event_id}")
+    await redis.delete(LEASE)
+    await until(lambda: router.metrics.events_routed == 2)
+    assert router.ids == [event_id]
+    assert second_id != event_id
+
+
+async def test_gateways_without_an_inbox_are_taken_out_of_the_buckets(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+    await redis.sadd("fanout:bucket:onCreateMessage:roomId:sa", "ghost")
+    await router.bus.publish([message("a", 1)])
+    await until(lambda: router.metrics.events_routed == 1)
+    assert await redis.smembers("fanout:bucket:onCreateMessage:roomId:sa") == {other.bus.gateway_id}
+    assert not await redis.exists("fanout:{gateway:ghost}:inbox")
+
+
+async def test_a_failing_delivery_does_not_hold_up_the_other_gateways(url: str, start_gateway: Start) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url)
+    await other.bus.register([room("a")])
+
+    def fail(events: list[Event]) -> None:
+        if events[0].data["number"] == 3:
+            raise ZeroDivisionError
+
+    router.delivering = fail
+    for number in range(6):
+        await other.bus.publish([message("a", number)])
+        await until(lambda number=number: other.numbers[-1:] == [number])
+    await until(lambda: router.numbers[-1] == 5)
+    assert router.numbers == [0, 1, 2, 4, 5]
+    assert other.numbers == list(range(6))
+    assert router.missed == ["internal-error"]
+    assert other.missed == []
