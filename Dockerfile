@@ -6,12 +6,14 @@ RUN python -m venv /opt/fanout
 ENV PATH=/opt/fanout/bin:$PATH
 WORKDIR /src
 # Dependencies first: this layer is kept until the lock changes.
-COPY requirements/run.txt requirements/run.txt
+COPY requirements/run.txt requirements/build.txt requirements/
 RUN pip install --require-hashes --only-binary=:all: -r requirements/run.txt
+# The build back end, locked too; it stays in this stage, since only what is installed after it is copied on.
+RUN pip install --require-hashes --only-binary=:all: --target /build -r requirements/build.txt
 COPY pyproject.toml README.md ./
 COPY filters filters
 COPY fanout fanout
-RUN pip install --no-deps .
+RUN PYTHONPATH=/build pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="Fanout" \

@@ -41,6 +41,7 @@ hold: setup ## Hold 10,000 subscribed connections and measure memory and time to
 lock: ## Resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -c requirements/run.txt --extra loadtest --group dev -o requirements/dev.txt
+	echo "hatchling>=1.27" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/build.txt
 
 clean: ## Remove what setup made
 	rm -rf .venv tests/conformance/node_modules .fanout

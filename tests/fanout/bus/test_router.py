@@ -129,21 +129,23 @@ async def test_order_and_completeness_while_the_lease_and_connections_are_taken_
 ) -> None:
     """Everything at once: what every gateway gets is each event once, in order."""
     chance = random.Random(2)
-    gateways = [await start_gateway(url, **FOREVER, read_batch_size=16, lease_ms=200) for _ in range(3)]
+    gateways = [await start_gateway(url, **FOREVER, read_batch_size=16, lease_ms=30) for _ in range(3)]
     for gateway in gateways:
         await gateway.bus.register([room("a")])
     routers = set()
-    for number in range(400):
+    for number in range(600):
         await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'})
-        routers |= {index for index, gateway in enumerate(gateways) if gateway.is_router}
-        if number % 8 == 0:
-            await redis.set(LEASE, "thief", px=chance.randrange(1, 30))
+        if number % 15 == 0:
+            await redis.set(LEASE, "thief", px=chance.randrange(1, 20))
         if number % 31 == 0:
             clients = [client["id"] for client in await redis.client_list() if client["name"].startswith("fanout-")]
             await redis.client_kill_filter(_id=chance.choice(clients))
+        if number % 15 == 10:
+            await until(lambda: any(gateway.is_router for gateway in gateways))
+        routers |= {index for index, gateway in enumerate(gateways) if gateway.is_router}
     for gateway in gateways:
-        await until(lambda gateway=gateway: len(gateway.numbers) >= 400)
-        assert gateway.numbers == list(range(400))
+        await until(lambda gateway=gateway: len(gateway.numbers) >= 600)
+        assert gateway.numbers == list(range(600))
         assert gateway.missed == []
     assert len(routers) > 1
 
