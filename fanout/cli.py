@@ -93,6 +93,8 @@ def serve(
     generated = {name: generate_key() for name in ("api_key", "publisher_key") if not getattr(settings, name)}
     tls = _prepare_tls(settings)
     is_shared = settings.workers > 1
+    if is_shared and settings.port:
+        open_listener(settings.host, settings.port).close()  # a shared port is not refused when others share it
     listener = open_listener(settings.host, settings.port, shared=is_shared)
     embedded = None if settings.redis_url else EmbeddedServer()
     try:
@@ -106,13 +108,13 @@ def serve(
             tls_ca=tls[1],
             embedded_url=redis_url if embedded else "",
         )
-        run = run_workers if is_shared else run_single
-        code = run(settings, redis_url, listener, tls[0], lambda: print(text, flush=True))
+        if is_shared:
+            run_workers(settings, redis_url, listener, tls[0], lambda: print(text, flush=True))
+        else:
+            run_single(settings, redis_url, [listener], tls[0], lambda: print(text, flush=True))
     finally:
         if embedded:
             embedded.stop()
-    if code:
-        raise typer.Exit(code)
 
 
 @app.command()

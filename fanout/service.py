@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
     Raises:
         ConfigurationError: the address is in use or not ours.
     """
+    listener = None
     try:
         info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(info[0], info[1], info[2])
@@ -62,6 +63,8 @@ def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(info[4])
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ConfigurationError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another --port, or stop what uses it"
         ) from None
@@ -72,7 +75,7 @@ def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
 async def serve(
     settings: Settings,
     redis_url: str,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     tls: TlsFiles | None,
     on_ready: Callable[[], None],
 ) -> None:
@@ -81,7 +84,7 @@ async def serve(
     Args:
         settings: checked settings.
         redis_url: the Redis to use, also where the settings name none (embedded server).
-        listener: bound socket, see `open_listener`.
+        listeners: bound sockets, see `open_listener`; all serve the same.
         tls: certificate and key, or None for plain HTTP and WebSocket.
         on_ready: called once connections are accepted.
 
@@ -104,7 +107,7 @@ async def serve(
             ssl_keyfile=tls.key if tls else None,
         )
         server = _Server(config, on_ready)
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=list(listeners))
 
 
 class _Server(uvicorn.Server):

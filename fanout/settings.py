@@ -46,6 +46,8 @@ class Settings(BaseModel):
     """TCP port; 0 lets the system choose one, which is printed."""
     workers: PositiveInt = 1
     """Gateway processes that share the port."""
+    worker_port: Annotated[int, Field(gt=0, le=65000)] | None = None
+    """With several workers, number N (from 0) also listens on this port + N: `/metrics` of each can be scraped."""
     tls_cert: Path | None = None
     """Certificate chain (PEM) for HTTPS and WSS."""
     tls_key: Path | None = None

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -32,13 +32,13 @@ _RESTART_DELAY_SECONDS = 1.0
 def run_single(
     settings: Settings,
     redis_url: str,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     tls: TlsFiles | None,
     on_ready: Callable[[], None],
 ) -> None:
     """Serve in this process until told to stop. Raises what `fanout.service.serve` raises."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, redis_url, listener, tls, on_ready))
+        runner.run(serve(settings, redis_url, listeners, tls, on_ready))
 
 
 def run_workers(
@@ -47,15 +47,15 @@ def run_workers(
     listener: socket.socket,
     tls: TlsFiles | None,
     on_ready: Callable[[], None],
-) -> int:
+) -> None:
     """Serve in `settings.workers` processes until told to stop; a worker that dies is replaced.
 
     Args:
         listener: bound with SO_REUSEPORT and not listening; it keeps the port ours while workers come and go.
         on_ready: called once all workers accept connections.
 
-    Returns:
-        The exit code: 0, or 1 if a worker could not start.
+    Raises:
+        FanoutError: a worker could not start; its own words.
     """
     host, port = listener.getsockname()[:2]
     task = _Task(settings, redis_url, host, port, tls)
@@ -71,11 +71,10 @@ def run_workers(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    ready = [worker.wait_until_ready() for worker in workers]
-    failed = not all(ready)
-    if not failed and not stopping.is_set():
+    failures = [failure for worker in workers if (failure := worker.wait_until_ready())]
+    if not failures and not stopping.is_set():
         on_ready()
-    while not failed and not stopping.is_set():
+    while not failures and not stopping.is_set():
         dead = wait([worker.sentinel for worker in workers], timeout=0.5)
         for index, worker in enumerate(workers):
             if worker.sentinel in dead and not stopping.is_set():
@@ -86,7 +85,8 @@ def run_workers(
         worker.terminate()
     for worker in workers:
         worker.join()
-    return 1 if failed else 0
+    if failures and not stopping.is_set():
+        raise FanoutError(failures[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,16 @@ class _Task:
 class _Worker:
     def __init__(self, context: multiprocessing.context.SpawnContext, task: _Task, number: int) -> None:
         self._ready, child = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(task, child), name=f"fanout-worker-{number}")
+        self._process = context.Process(target=_work, args=(task, number, child), name=f"fanout-worker-{number}")
         self._process.start()
         child.close()
 
-    def wait_until_ready(self) -> bool:
+    def wait_until_ready(self) -> str:
+        """Why the worker cannot serve; empty once it does."""
         try:
-            return bool(self._ready.recv())
+            return str(self._ready.recv())
         except EOFError:
-            return False
+            return f"a worker ended with exit code {self.exit_code} before it could serve"
 
     @property
     def sentinel(self) -> int:
@@ -128,17 +129,29 @@ class _Worker:
         self._process.join()
 
 
-def _work(task: _Task, ready: Connection) -> None:
+def _work(task: _Task, number: int, ready: Connection) -> None:
     # Ctrl-C reaches the whole process group; the supervisor passes SIGTERM on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging(task.settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        listener = open_listener(task.host, task.port, shared=True)
-        run_single(task.settings, task.redis_url, listener, task.tls, lambda: ready.send(True))
+        listeners = [open_listener(task.host, task.port, shared=True)]
+        if task.settings.worker_port is not None:
+            listeners.append(open_listener(task.host, task.settings.worker_port + number))
+        run_single(task.settings, task.redis_url, listeners, task.tls, lambda: _tell(ready, ""))
     except FanoutError as error:
-        print(f"fanout: {error}", file=sys.stderr)  # noqa: T201 (the worker's one line to the operator)
+        logger.debug("worker %d cannot serve: %s", number, error)
+        _tell(ready, str(error))
         sys.exit(1)
+
+
+def _tell(ready: Connection, failure: str) -> None:
+    try:
+        ready.send(failure)
+    except BrokenPipeError:
+        # Nobody listens to a worker that replaces another: the supervisor sees whether it lives.
+        if failure:
+            logger.error("%s", failure)
 
 
 def _end_with_parent() -> None:

@@ -36,17 +36,24 @@ class Intake:
         self._last[stream] = last
 
     def take(self, stream: str, events: list[Event]) -> None:
-        """Deliver those of `events`, which are in stream order, that were not taken yet. Never awaits.
+        """Deliver those of `events` that were not taken yet. Never awaits.
+
+        Args:
+            stream: the event stream.
+            events: as one way brought them. Two routers may have written to an inbox in turn, each in stream order,
+                so all together need not be.
 
         Whatever `deliver` raises passes through; the events count as taken then, so that they are not tried again.
         """
         last = self.last(stream)
-        start = 0
-        while start < len(events) and parse_id(events[start].id) <= last:
-            start += 1
-        if start == len(events):
+        fresh = []
+        for event in events:
+            entry_id = parse_id(event.id)
+            if entry_id > last:
+                last = entry_id
+                fresh.append(event)
+        if not fresh:
             return
-        fresh = events[start:] if start else events
-        self._last[stream] = parse_id(fresh[-1].id)
+        self._last[stream] = last
         self._metrics.events_in += len(fresh)
         self._deliver(stream, fresh)

@@ -15,7 +15,7 @@ from fanout.engine.registry import Group, Registry
 from fanout.metrics import Metrics
 from fanout.model import Event
 
-logger = logging.getLogger("fanout.dispatch")
+logger = logging.getLogger("fanout.engine")
 
 # Payload bytes joined into one write at most, so that a burst of large payloads is no second copy of itself.
 _JOIN_BYTES = 256 * 1024

@@ -7,8 +7,11 @@ the slot of its second. After Varghese and Lauck, "Hashed and Hierarchical Timin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+logger = logging.getLogger("fanout.engine")
 
 TICK_MS = 1000
 SLOTS = 512
@@ -76,9 +79,16 @@ class Wheel:
                 item.wheel_slot = -1
             for item in slot:
                 if item.wheel_slot < 0:  # else: rescheduled meanwhile by an earlier item of this slot
-                    due_ms = item.on_due(now_ms)
-                    if due_ms is not None:
-                        self.schedule(item, due_ms)
+                    self._wake(item, now_ms)
+
+    def _wake(self, item: Due, now_ms: int) -> None:
+        try:
+            due_ms = item.on_due(now_ms)
+        except Exception:  # our defect with one item must not leave all others of its slot asleep for ever
+            logger.exception("an item of the wheel failed, it is not woken again")
+            return
+        if due_ms is not None:
+            self.schedule(item, due_ms)
 
     def _turn(self) -> None:
         self._handle = asyncio.get_running_loop().call_later(TICK_MS / 1000, self._turn)

@@ -8,6 +8,7 @@ the transport. No task, queue or timer belongs to a connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -35,6 +36,8 @@ from fanout.protocol import (
 
 if TYPE_CHECKING:
     from fanout.gateway.gateway import Gateway
+
+logger = logging.getLogger("fanout.gateway")
 
 # How long a peer may take to answer our close frame before the socket is dropped.
 CLOSE_TIMEOUT_MS = 10_000
@@ -107,7 +110,7 @@ class Connection(asyncio.Protocol):
         for event in websocket.events_received():
             if isinstance(event, Frame):
                 if self.closing is None:
-                    self._receive_frame(event)
+                    self._receive_frame_guarded(event)
             else:
                 self._upgrade(cast(Request, event))
         self._flush()
@@ -244,6 +247,13 @@ class Connection(asyncio.Protocol):
         self._flush()
         if self.session is not None:
             self._websocket = WebSocket(handshake, self._gateway.settings.max_message_bytes)
+
+    def _receive_frame_guarded(self, frame: Frame) -> None:
+        try:
+            self._receive_frame(frame)
+        except Exception:  # our defect: this client is told, and all others go on
+            logger.exception("a message could not be handled")
+            self.close(CloseReason.INTERNAL_ERROR)
 
     def _receive_frame(self, frame: Frame) -> None:
         opcode = frame.opcode

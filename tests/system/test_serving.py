@@ -128,15 +128,19 @@ async def test_a_process_that_is_told_to_stop_closes_its_clients_and_ends_its_re
             server.ping()
 
 
-@pytest.mark.parametrize("workers", ["2"])
-async def test_workers_share_the_port_and_the_events(workers: str) -> None:
-    with serve("--workers", workers) as served:
+async def test_workers_share_the_port_and_the_events() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        worker_port = free.getsockname()[1]
+    environment = {"FANOUT_WORKER_PORT": str(worker_port)}
+    with serve("--workers", "2", environment=environment) as served:
         clients = []
         contexts = [connect_appsync(served.url) for _ in range(8)]
         for context in contexts:
             client = await context.__aenter__()
             await client.subscribe("s", ON_CREATE, {"roomId": "w"})
             clients.append(client)
+        workers = [Served(served.process, f"http://127.0.0.1:{worker_port + number}", [], []) for number in range(2)]
+        assert sum(worker.read_metric("fanout_subscriptions") for worker in workers) == 8
         served.publish("createMessage", {"id": "1", "roomId": "w", "content": "c"})
         for client in clients:
             assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == "1"
@@ -171,6 +175,8 @@ def test_mistakes_at_the_start_are_one_line() -> None:
             ("--redis-url", "redis://:secret@127.0.0.1:1"): "127.0.0.1:1",
             ("--redis-url", "nonsense"): "redis_url: not a usable Redis URL",
             ("--log-level", "loud"): "option --log-level",
+            ("--workers", "2", "--redis-url", "redis://:secret@127.0.0.1:1"): "127.0.0.1:1",
+            ("--workers", "2", "--port", str(port)): f"cannot listen on 127.0.0.1:{port}: Address already in use",
             ("--tls-cert", "a.pem"): "tls_cert and tls_key go together",
         }
         for arguments, text in cases.items():

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,17 @@ async def test_the_timer_runs_and_stops() -> None:
     assert await asyncio.wait_for(done, 10) >= due
     wheel.stop()
     wheel.stop()
+
+
+def test_a_defect_of_one_item_leaves_the_others_awake(caplog: pytest.LogCaptureFixture) -> None:
+    wheel, other = Wheel(), Item()
+
+    class Failing(Item):
+        def on_due(self, now_ms: int) -> int | None:
+            raise RuntimeError("defect")
+
+    for item in (Failing(), other):
+        wheel.schedule(item, 1000)
+    wheel.advance(1000)
+    assert other.woken == [1000]
+    assert "defect" in caplog.text

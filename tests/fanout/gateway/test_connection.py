@@ -209,3 +209,21 @@ async def test_a_peer_that_never_answers_our_close_is_dropped(harness: Harness, 
         harness.pass_time(11_000)
         client.connection.transport.resume_reading()
         await asyncio.wait_for(client.connection.wait_closed(), 20)
+
+
+async def test_a_defect_of_ours_ends_that_connection_only(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with harness.connect() as bystander, harness.connect() as unlucky:
+        await bystander.subscribe("s", ON_CREATE)
+
+        def fail(*arguments: object) -> None:
+            raise RuntimeError("defect")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(harness.subscriptions, "start", fail)
+            await unlucky.send_start("s", ON_CREATE)
+            await expect_close(unlucky, CloseReason.INTERNAL_ERROR)
+        assert "defect" in caplog.text
+        harness.deliver({"id": "1"})
+        await bystander.receive_data()
