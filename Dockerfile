@@ -1,19 +1,19 @@
-# One process per container: a gateway with everything that is locked in requirements/run.txt, and nothing to build with.
+# One process per container: a gateway with exactly what requirements/run.txt locks.
 
 FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/fanout
-ENV PATH=/opt/fanout/bin:$PATH
 WORKDIR /src
-# Dependencies first: this layer is kept until the lock changes.
-COPY requirements/run.txt requirements/build.txt requirements/
-RUN pip install --require-hashes --only-binary=:all: -r requirements/run.txt
-# The build back end, locked too; it stays in this stage, since only what is installed after it is copied on.
-RUN pip install --require-hashes --only-binary=:all: --target /build -r requirements/build.txt
-COPY pyproject.toml README.md ./
+COPY requirements requirements
+# What builds the wheel goes into this stage's own Python, what runs it into the environment that is copied on.
+RUN pip install --require-hashes --only-binary=:all: -r requirements/build.txt \
+ && python -m venv /opt/fanout \
+ && /opt/fanout/bin/pip install --require-hashes --only-binary=:all: -r requirements/run.txt
+# After the dependencies, whose layer is kept until the lock changes.
+COPY pyproject.toml README.md LICENSE ./
 COPY filters filters
 COPY fanout fanout
-RUN PYTHONPATH=/build pip install --no-deps --no-build-isolation .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/fanout/bin/pip install --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="Fanout" \

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -65,8 +66,13 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, environment: Mapping[str, str] | None = None, keys: bool = True) -> Iterator[Served]:
-    """Run `fanout serve` on a free port of loopback until the block ends."""
+def serve(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    keys: bool = True,
+    directory: Path | None = None,
+) -> Iterator[Served]:
+    """Run `fanout serve` on a free port of loopback, in a directory, until the block ends."""
     given = ["--api-key", API_KEY, "--publisher-key", PUBLISHER_KEY] if keys else []
     command = [sys.executable, "-m", "fanout", "serve", "--port", "0", *given, *arguments]
     process = subprocess.Popen(
@@ -75,6 +81,7 @@ def serve(*arguments: str, environment: Mapping[str, str] | None = None, keys: b
         stderr=subprocess.PIPE,
         text=True,
         env=_clean_environment() | dict(environment or {}),
+        cwd=directory,
     )
     output, log = _collect(process.stdout), _collect(process.stderr)
     try:

@@ -1,8 +1,8 @@
 """The one door through which events reach this gateway's delivery: in stream order, each once. Hot module.
 
-Events come from this gateway's own router or from its inbox, and after a router's death from both or twice. Each of
-these ways is in stream order and complete by itself, so it is enough to drop what is not above the last id taken.
-Knows nothing of Redis.
+Events come from this gateway's own router or from its inbox, and after a router's death from both, or twice. What each
+router brings is in stream order and lacks nothing that this gateway was promised; so it is enough to drop what is not
+above the last id taken. Knows nothing of Redis.
 """
 
 from __future__ import annotations

@@ -1,0 +1,62 @@
+"""The lease: one holder, and a checkpoint that only it can move."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from fanout.bus.client import Link
+from fanout.bus.entries import EntryId
+from fanout.bus.keys import Keys
+from fanout.bus.lease import Lease, LeaseLost, create_checkpoint
+from fanout.bus.positions import Position
+
+KEYS = Keys("p:")
+
+
+async def test_one_holder_at_a_time(link: Link) -> None:
+    one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 10_000)
+    assert await one.acquire(link) == 0
+    assert 0 < await other.acquire(link) <= 10_000
+    assert await one.acquire(link) == 0, "who lost only its connection goes on"
+    assert await Lease(KEYS, "another", 10_000).acquire(link) == 0
+    assert not await other.release(link)
+    assert await one.release(link)
+    assert await other.acquire(link) == 0
+
+
+async def test_it_expires_unless_it_is_renewed(link: Link, redis: Redis) -> None:
+    one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 10_000)
+    await one.acquire(link)
+    await redis.pexpire(KEYS.lease("s"), 50)
+    await one.renew(link)
+    assert await redis.pttl(KEYS.lease("s")) > 50
+    await redis.pexpire(KEYS.lease("s"), 50)
+    await one.advance(link, Position(EntryId(1, 0), 1))
+    assert await redis.pttl(KEYS.lease("s")) > 50
+    await redis.pexpire(KEYS.lease("s"), 1)
+    while await other.acquire(link):
+        pass
+    with pytest.raises(LeaseLost):
+        await one.renew(link)
+
+
+async def test_the_checkpoint_moves_under_the_lease_only(link: Link, redis: Redis) -> None:
+    one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 10_000)
+    assert await one.read_checkpoint(link) is None
+    await one.acquire(link)
+    await one.advance(link, Position(EntryId(5, 1), 7))
+    await redis.delete(KEYS.lease("s"))
+    with pytest.raises(LeaseLost):
+        await one.advance(link, Position(EntryId(6, 0), 8))
+    await other.acquire(link)
+    with pytest.raises(LeaseLost):
+        await one.advance(link, Position(EntryId(6, 0), 8))
+    assert await other.read_checkpoint(link) == Position(EntryId(5, 1), 7)
+    assert not await one.release(link)
+
+
+async def test_the_first_gateway_creates_the_checkpoint(link: Link) -> None:
+    await create_checkpoint(link, KEYS, "s", Position(EntryId(3, 0), 3))
+    await create_checkpoint(link, KEYS, "s", Position(EntryId(9, 0), 9))
+    assert await Lease(KEYS, "s", 10_000).read_checkpoint(link) == Position(EntryId(3, 0), 3)
