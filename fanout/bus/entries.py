@@ -46,7 +46,7 @@ class Note:
     Args:
         kind: one of the constants below.
         stream: the stream it is about; empty for `HELLO`.
-        id: `TRIMMED`: the first entry that is still there; `REPLACED`: the entry after which reading goes on.
+        id: `TRIMMED`: all that was lost came before this entry; `REPLACED`: the entry after which reading goes on.
     """
 
     kind: str

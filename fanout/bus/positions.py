@@ -84,7 +84,7 @@ def present_position(info: StreamInfo) -> Position:
 
 
 def advance(position: Position, batch: Sequence[EntryId], info: StreamInfo) -> tuple[Position, int]:
-    """The position after a batch, and how many entries were lost before it.
+    """The position after a batch, and how many entries were removed since the last call without being read.
 
     Args:
         position: where the reader stood.

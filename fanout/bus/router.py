@@ -307,7 +307,7 @@ class Router:
             return False
         if lost:
             _logger.warning("%d entries of stream %s were trimmed before they were routed", lost, self._stream)
-            await self._tell_all(Note(TRIMMED, self._stream, batch[0] if batch else info.first_kept_id))
+            await self._tell_all(Note(TRIMMED, self._stream, info.first_kept_id))
         self._position = position
         return True
 
