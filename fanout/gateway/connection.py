@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
@@ -18,6 +18,7 @@ from websockets.protocol import State
 from fanout.engine import Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
+from fanout.gateway.gateway import Gateway
 from fanout.gateway.websocket import Handshake, WebSocket
 from fanout.model import CloseReason
 from fanout.protocol import (
@@ -33,9 +34,6 @@ from fanout.protocol import (
     cut_close_reason,
     text_frame,
 )
-
-if TYPE_CHECKING:
-    from fanout.gateway.gateway import Gateway
 
 logger = logging.getLogger("fanout.gateway")
 

@@ -6,22 +6,29 @@ import asyncio
 import http
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from fanout.engine import Subscription, Wheel
 from fanout.errors import ClientFault
+from fanout.gateway.subscriptions import Subscriber, Subscriptions
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, DialectName, Identity
 from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
-if TYPE_CHECKING:
-    from fanout.gateway.connection import Connection
-    from fanout.gateway.subscriptions import Subscriptions
+
+class Connection(Subscriber, Protocol):
+    """What the gateway needs of a connection."""
+
+    session: Session | None
+
+    def begin_keep_alive(self) -> None: ...
+
+    def close(self, reason: CloseReason, detail: str = "") -> None: ...
 
 
 class Gateway:
