@@ -100,7 +100,6 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("register"), st.lists(st.integers(0, 4), min_size=1, max_size=3)),
         st.tuples(st.just("release"), st.integers(0, 9)),
-        st.tuples(st.just("cancel"), st.integers(0, 9)),
         st.tuples(st.just("write"), st.sampled_from(["", "", "", "before", "middle", "after"])),
         st.tuples(st.just("write while"), st.lists(st.integers(0, 4), min_size=1, max_size=3)),
         st.tuples(st.just("time"), st.sampled_from([1.0, LINGER_MS / 1000])),
@@ -111,7 +110,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_redis_has_what_a_dict_would_have(shared_server: EmbeddedServer, steps: list[tuple[str, object]]) -> None:
     """The model: registrations counted in a dict, and each released bucket with the time until which it may stay."""
     asyncio.run(_compare_with_model(shared_server.url, steps))
@@ -140,16 +139,11 @@ async def _compare_with_model(url: str, steps: list[tuple[str, object]]) -> None
         if step == "register":
             assert isinstance(argument, list)
             register(argument)
-        elif step in ("release", "cancel") and calls:
+        elif step == "release" and calls:
             assert isinstance(argument, int)
             buckets, task = calls.pop(argument % len(calls))
-            if task.done() or step == "release":
-                # Released by its owner without waiting for the registration: that call is of no interest any more.
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait([task])
-                else:
-                    member.registration.release(buckets)
+            if task.done():
+                member.registration.release(buckets)
             else:
                 task.cancel()
                 await asyncio.wait([task])
