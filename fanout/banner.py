@@ -104,7 +104,10 @@ def _build_example(schema: ApiSchema) -> tuple[str, str, str] | None:
 
 def _write_example(name: str, field: GraphQLField, mutation: str) -> tuple[str, str, str]:
     needed = {key: _example_value(key, get_named_type(argument.type)) for key, argument in _required(field).items()}
-    arguments = ", ".join(f"{key}: {json.dumps(value)}" for key, value in needed.items())
+    arguments = ", ".join(
+        f"{key}: {value if isinstance(get_named_type(argument.type), GraphQLEnumType) else json.dumps(value)}"
+        for (key, value), argument in zip(needed.items(), _required(field).values(), strict=True)
+    )
     root = f"{name}({arguments})" if arguments else name
     returned = get_named_type(field.type)
     if not isinstance(returned, GraphQLObjectType):

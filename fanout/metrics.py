@@ -53,7 +53,7 @@ class Metrics:
     refusals: Counter[str] = field(default_factory=Counter)
     """Upgrades, initialisations and subscriptions refused, by reason."""
     closes: Counter[str] = field(default_factory=Counter)
-    """Connections closed, by reason (`CloseReason.label`, or `client`)."""
+    """Connections closed, by reason: `CloseReason.label`, `client` (its close frame), `lost` (no close frame)."""
     events_in: int = 0
     """Events taken by this gateway for delivery, by itself as the router or from its inbox."""
     events_matched: int = 0

@@ -7,6 +7,7 @@ that order of precedence; docs/operations.md lists them. `load_settings` is the 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from fanout.errors import ConfigurationError
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
 ENVIRONMENT_BESIDE_SETTINGS = {"FANOUT_CONFIG", "FANOUT_URL"}
+# What Kubernetes gives every container beside a Service that is called `fanout`.
+_KUBERNETES_LINK = re.compile(r"FANOUT_(SERVICE_(HOST|PORT(_\w+)?)=.*|PORT(_\d+_\w+)?=(tcp|udp)://.*|PORT_\d+_\w+=.*)")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -66,7 +69,7 @@ class Settings(BaseModel):
     """Keys for `/events`, written in the same way."""
 
     # Redis
-    redis_url: str | None = None
+    redis_url: Annotated[str, Field(min_length=1)] | None = None
     """`redis://`, `rediss://` or `unix://`; without it a Valkey server of our own is started and ended with us."""
     stream: tuple[str, ...] = ("fanout:events",)
     """Event streams to read; each is one ordering domain. `/graphql` and `/events` publish to the first."""
@@ -145,6 +148,8 @@ class Settings(BaseModel):
             raise ValueError("tls_cert and tls_key go together: give both or none")
         if self.tls_dev and self.tls_cert is not None:
             raise ValueError("tls_dev makes its own certificate: leave tls_cert and tls_key out, or tls_dev")
+        if self.heartbeat_timeout_ms < 3 * self.heartbeat_interval_ms:
+            raise ValueError("heartbeat_timeout_ms: give at least three times heartbeat_interval_ms")
         if not self.stream:
             raise ValueError("stream: name at least one event stream")
         return self
@@ -204,6 +209,8 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in ENVIRONMENT_BESIDE_SETTINGS:
+            continue
+        if _KUBERNETES_LINK.fullmatch(f"{variable}={text}"):
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name in _FILE_ONLY_SETTINGS:

@@ -78,7 +78,8 @@ def run_workers(
         dead = wait([worker.sentinel for worker in workers], timeout=0.5)
         for index, worker in enumerate(workers):
             if worker.sentinel in dead and not stopping.is_set():
-                logger.error("worker %d ended with exit code %s, starting another", index, worker.exit_code)
+                reason = worker.wait_until_ready() or worker.describe_end()
+                logger.error("%s (number %d), starting another", reason, index)
                 stopping.wait(_RESTART_DELAY_SECONDS)
                 workers[index] = _Worker(context, task, index)
     for worker in workers:
@@ -106,20 +107,19 @@ class _Worker:
         child.close()
 
     def wait_until_ready(self) -> str:
-        """Why the worker cannot serve; empty once it does."""
+        """Why the worker cannot serve; empty once it does. Called again: why it ended, as far as it has said."""
         try:
             return str(self._ready.recv())
         except EOFError:
-            return f"a worker ended with exit code {self.exit_code} before it could serve"
+            return self.describe_end()
+
+    def describe_end(self) -> str:
+        self._process.join(1)  # the sentinel is ready a moment before the exit code is
+        return f"a worker ended with exit code {self._process.exitcode}"
 
     @property
     def sentinel(self) -> int:
         return self._process.sentinel
-
-    @property
-    def exit_code(self) -> int | None:
-        self._process.join(1)  # the sentinel is ready a moment before the exit code is
-        return self._process.exitcode
 
     def terminate(self) -> None:
         if self._process.is_alive():
@@ -138,20 +138,10 @@ def _work(task: _Task, number: int, ready: Connection) -> None:
         listeners = [open_listener(task.host, task.port, shared=True)]
         if task.settings.worker_port is not None:
             listeners.append(open_listener(task.host, task.settings.worker_port + number))
-        run_single(task.settings, task.redis_url, listeners, task.tls, lambda: _tell(ready, ""))
+        run_single(task.settings, task.redis_url, listeners, task.tls, lambda: ready.send(""))
     except FanoutError as error:
-        logger.debug("worker %d cannot serve: %s", number, error)
-        _tell(ready, str(error))
+        ready.send(str(error))
         sys.exit(1)
-
-
-def _tell(ready: Connection, failure: str) -> None:
-    try:
-        ready.send(failure)
-    except BrokenPipeError:
-        # Nobody listens to a worker that replaces another: the supervisor sees whether it lives.
-        if failure:
-            logger.error("%s", failure)
 
 
 def _end_with_parent() -> None:

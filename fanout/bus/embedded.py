@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from fanout.errors import ConfigurationError
@@ -55,11 +56,20 @@ class EmbeddedServer:
         directory: where its socket, log and data are; None: a temporary directory that `stop` removes.
         port: also listen on this TCP port of the loopback interface, and give that as URL.
         append_only: keep all data in the directory (for tests of restarts); else nothing is ever written.
+        arguments: more options for the server's command line.
 
     On Linux the server ends with the thread that called `start`, so call it from one that stays, like the main thread.
     """
 
-    def __init__(self, *, directory: Path | None = None, port: int | None = None, append_only: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        port: int | None = None,
+        append_only: bool = False,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self._more_arguments = arguments
         self._given_directory = directory
         self._directory: Path | None = directory
         self._port = port
@@ -135,6 +145,7 @@ class EmbeddedServer:
             *("--unixsocket", str(self._socket_path), "--unixsocketperm", "700"),
             *("--dir", directory, "--logfile", str(Path(directory) / _LOG_FILE), "--loglevel", "notice"),
             *("--daemonize", "no", "--save", "", "--appendonly", "yes" if self._append_only else "no"),
+            *self._more_arguments,
         ]
 
     def _wait_until_it_answers(self) -> None:
@@ -183,7 +194,7 @@ def sweep_leftovers(parent: Path) -> list[int]:
         # The number may be another process's by now: only one that serves this directory is ended.
         if _is_alive(server) and str(directory) in _command_line(server):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(server, signal.SIGTERM)
+                os.kill(server, signal.SIGKILL)  # it has nothing to save, and may not write here any more
                 ended.append(server)
         shutil.rmtree(directory, ignore_errors=True)
     return ended

@@ -132,4 +132,4 @@ class Inbox:
         """Give back the memory of what was read; seldom, since it costs a round trip."""
         if self._position.read - self._read_at_trim > self._max_length // 10:
             self._read_at_trim = self._position.read
-            await self._link.call(("XTRIM", self._key, "MINID", "~", str(self._position.id)))
+            await self._link.call(("XTRIM", self._key, "MINID", str(self._position.id)))

@@ -8,7 +8,7 @@
     {gateway:ID}:buckets                the bucket keys it is in, for whoever cleans up after it
     {STREAM}:lease, {STREAM}:checkpoint who routes the stream, and up to where it has been routed
     {STREAM}:dead                       malformed entries
-    idempotency:KEY                     the entry that came with this key first
+    idempotency:STREAM:KEY              the entry of the stream that came with this key first
 
 What is touched by one script has one hash tag (the part in braces), so that it is on one node of a Redis Cluster.
 Event streams are not ours to name: they are used as the deployment gives them, without the prefix.
@@ -64,8 +64,9 @@ class Keys:
     def dead_letters(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:dead"
 
-    def idempotency(self, key: str) -> str:
-        return f"{self._prefix}idempotency:{key}"
+    def idempotency(self, stream: str, key: str) -> str:
+        # Per stream: two streams have two routers, and which of them is first is chance.
+        return f"{self._prefix}idempotency:{quote(stream, safe='')}:{key}"
 
 
 def path_member(gateway_id: str, field: str, path: str) -> str:

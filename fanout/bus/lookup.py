@@ -91,11 +91,13 @@ class Lookup:
 
         Returns:
             For each event the ids of the other gateways that want it; and the answers to `beside`. One trip, and two
-            more when a version has changed.
+            more, once, when a version has changed.
         """
+        is_fresh = False
         while True:
             if not self._is_known:
                 await self.refresh(link)
+                is_fresh = True
             # Alone, nobody else can be in a bucket, and the version tells if that has changed.
             wanted = [self._bucket_keys(event, fields) for event, fields in events] if self._others else []
             distinct = list(dict.fromkeys(chain.from_iterable(wanted)))
@@ -109,7 +111,10 @@ class Lookup:
             count = len(beside)
             if answers[count] != self._gateways_version or answers[count + 1] != self._paths_version:
                 self._is_known = False
-                continue
+                # A refresh made here began after the events were read, so it holds whoever was acknowledged before
+                # they were published; later changes matter to later events. Else a client could hold up the stream.
+                if not is_fresh:
+                    continue
             members = {
                 key: frozenset(gateway.decode() for gateway in gateways) - {self._own_id()}
                 for key, gateways in zip(distinct, answers[count + 2 :], strict=True)

@@ -79,7 +79,8 @@ class Publisher:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._make_trip(self._take_calls())
+                if calls := self._take_calls():
+                    await self._make_trip(calls)
 
     def close(self) -> None:
         """Refuse what waits and whatever comes. Never awaits."""
@@ -88,14 +89,14 @@ class Publisher:
             _settle(self._waiting.popleft(), Unavailable("this gateway is stopping"))
 
     def _take_calls(self) -> list[_Call]:
-        calls = [self._waiting.popleft()]
-        size = calls[0].size
-        while self._waiting and size + self._waiting[0].size <= _MOST_EVENTS_PER_TRIP:
+        calls: list[_Call] = []
+        size = 0
+        while self._waiting and (not calls or size + self._waiting[0].size <= _MOST_EVENTS_PER_TRIP):
             call = self._waiting.popleft()
-            size += call.size
             # A call that was given up before anything was sent publishes nothing.
             if not call.done.done():
                 calls.append(call)
+                size += call.size
         return calls
 
     async def _make_trip(self, calls: list[_Call]) -> None:

@@ -143,7 +143,8 @@ class Registration:
             Unavailable: Redis did not answer.
         """
         paths = list(self._written_paths)
-        answers = await self._send(link, gateway_id, self._join_commands(gateway_id, list(self._written), paths))
+        commands = self._join_commands(gateway_id, list(self._written), paths)
+        answers = await self._send(link, gateway_id, [*commands, ("SADD", self._keys.gateways, gateway_id)])
         # SADD answers how many members were not there yet.
         if any(answer for answer in answers if isinstance(answer, int)):
             raise InboxGone

@@ -243,20 +243,17 @@ class Router:
         """Claim idempotency keys for the entries that bring them; answered with the entry that was first, if any."""
         window_ms = self._settings.idempotency_window_ms
         return [
-            ("SET", self._keys.idempotency(key), self._claim(event), "NX", "GET", "PX", window_ms)
+            ("SET", self._keys.idempotency(self._stream, key), event.id, "NX", "GET", "PX", window_ms)
             for (event, _), key in zip(batch.events, batch.keys, strict=True)
             if key
         ]
-
-    def _claim(self, event: Event) -> str:
-        return f"{self._stream} {event.id}"
 
     def _find_duplicates(self, batch: _Batch, answers: Sequence[bytes | None]) -> set[str]:
         claimed = iter(answers)
         duplicates = set()
         for (event, _), key in zip(batch.events, batch.keys, strict=True):
-            # An entry that was routed before finds its own claim.
-            if key and (first := next(claimed)) is not None and first != self._claim(event).encode():
+            # An entry that was routed before finds itself.
+            if key and (first := next(claimed)) is not None and first != event.id.encode():
                 duplicates.add(event.id)
         self._metrics.duplicates += len(duplicates)
         return duplicates

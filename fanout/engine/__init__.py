@@ -4,7 +4,7 @@ The control path changes the registry, the data path reads it; they meet nowhere
 """
 
 from fanout.engine.dispatch import Dispatcher
-from fanout.engine.registry import Group, GroupKey, Registry, Subscription
+from fanout.engine.registry import Group, GroupKey, Pending, Registry, Subscription
 from fanout.engine.wheel import Wheel
 
-__all__ = ["Dispatcher", "Group", "GroupKey", "Registry", "Subscription", "Wheel"]
+__all__ = ["Dispatcher", "Group", "GroupKey", "Pending", "Registry", "Subscription", "Wheel"]

@@ -20,6 +20,8 @@ logger = logging.getLogger("fanout.engine")
 # Payload bytes joined into one write at most, so that a burst of large payloads is no second copy of itself.
 _JOIN_BYTES = 256 * 1024
 
+_FAILED_PAYLOAD = b'{"data":null,"errors":[{"errorType":"InternalError","message":"the event could not be written"}]}'
+
 
 class Dispatcher:
     """Delivers events to the subscriptions of one gateway.
@@ -89,13 +91,21 @@ class Dispatcher:
                 projection = group.projection
                 payload = payloads.get(projection)
                 if payload is None:
-                    payload = projection.project(event.data)
+                    payload = self._project(event, group)
                     if len(payload) > self._max_payload_bytes:
                         self._metrics.drops["payload-too-large"] += group.size
                         payload = projection.too_large(len(payload), self._max_payload_bytes)
                     payloads[projection] = payload
                 matched.append((group, payload))
         return matched
+
+    def _project(self, event: Event, group: Group) -> bytes:
+        try:
+            return group.projection.project(event.data)
+        except Exception:  # our defect with one event and selection: those who asked for it are told
+            logger.exception("event %s (%s) could not be projected for %s", event.id, event.mutation, group.field)
+            self._metrics.drops["internal-error"] += group.size
+            return _FAILED_PAYLOAD
 
     def _flush(self, pending: dict[Group, list[bytes]], written: list[tuple[int, int]]) -> None:
         now_ms = self._now_ms()

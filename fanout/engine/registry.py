@@ -49,6 +49,16 @@ class Subscription:
         self.group = group
 
 
+class Pending:
+    """A subscriber whose group is not registered yet, and what makes it live when it is."""
+
+    __slots__ = ("go_live", "group")
+
+    def __init__(self, group: Group, go_live: Callable[[], None]) -> None:
+        self.group = group
+        self.go_live = go_live
+
+
 class Group:
     """Subscriptions that share field, filter, selection and framing.
 
@@ -83,8 +93,8 @@ class Group:
         self.last_delivery_ms = 0
         self.is_registered = False
         """Whether every router sees the group's buckets: only then may a subscriber be acknowledged."""
-        self.waiting: list[Callable[[], None]] = []
-        """What to do once it is registered: one entry per subscriber who came before."""
+        self.waiting: dict[Pending, None] = {}
+        """Those who came before it is registered, in order."""
 
     @property
     def is_unused(self) -> bool:

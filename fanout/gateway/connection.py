@@ -15,7 +15,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Subscription
+from fanout.engine import Pending, Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
 from fanout.gateway.gateway import Gateway
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._websocket: Handshake | WebSocket = Handshake(offers_compression=gateway.settings.compression)
         self._fragments: list[bytes] | None = None
         self.session: Session | None = None
-        self.subscriptions: dict[str, Subscription | int] = {}
+        self.subscriptions: dict[str, Subscription | Pending] = {}
         self.closing: CloseReason | None = None
         self.wheel_slot = -1
 
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._gateway.subscriptions.redirect(self)
 
     def resume_writing(self) -> None:
-        if self.closing is None:
+        if self.write is not _discard:
             self.write = self._transport.write
             self._gateway.subscriptions.redirect(self)
 
@@ -258,7 +258,8 @@ class Connection(asyncio.Protocol):
         if opcode is Opcode.TEXT or opcode is Opcode.CONT:
             data = bytes(frame.data)
             if self._fragments is not None:
-                self._fragments.append(data)
+                if data:  # empty ones count for no limit
+                    self._fragments.append(data)
                 if not frame.fin:
                     return
                 data = b"".join(self._fragments)
@@ -302,10 +303,11 @@ class Connection(asyncio.Protocol):
                     self._transport.close()
 
     def _write_bounded(self, data: bytes) -> None:
-        if self.closing is not None:
-            return
         if self._transport.get_write_buffer_size() + len(data) > self._gateway.settings.max_outgoing_bytes:
             self._gateway.metrics.drops["slow-client"] += 1
+            # From here on nothing: what comes after a gap must not arrive.
+            self.write = _discard
+            self._gateway.subscriptions.redirect(self)
             # Not at once: this runs inside the loop over a group's members.
             self._gateway.close_soon(self, CloseReason.SLOW_CLIENT)
             return
@@ -321,3 +323,7 @@ class Connection(asyncio.Protocol):
             self.closing = _REASON_OF_FAILURE.get(CloseCode(websocket.close_sent.code), CloseReason.INTERNAL_ERROR)
             self._gateway.metrics.closes[self.closing.label] += 1
         self._gateway.forget(self)
+
+
+def _discard(data: bytes) -> None:
+    """The write function of a connection that was too slow, until it is closed."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Subscription, Wheel
+from fanout.engine import Pending, Subscription, Wheel
 from fanout.errors import ClientFault
 from fanout.gateway.subscriptions import Subscriber, Subscriptions
 from fanout.gateway.websocket import Handshake
@@ -126,5 +126,5 @@ class Gateway:
         return len(self._connections)
 
 
-def _delivery_times(subscriptions: Iterable[Subscription | int]) -> Iterable[int]:
+def _delivery_times(subscriptions: Iterable[Subscription | Pending]) -> Iterable[int]:
     return (held.group.last_delivery_ms for held in subscriptions if isinstance(held, Subscription))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
-from fanout.engine import Group, Registry, Subscription
+from fanout.engine import Group, Pending, Registry, Subscription
 from fanout.engine.registry import JoinParts, Write
 from fanout.errors import ClientFault
 from fanout.metrics import Metrics
 from fanout.model import Bucket, DialectName, Identity, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
 from fanout.schema import Plan
+
+logger = logging.getLogger("fanout.gateway")
 
 Planner = Callable[[SubscribeRequest, Identity], Plan]
 Authorize = Callable[[SubscribeRequest], Identity]
@@ -26,7 +29,9 @@ Authorize = Callable[[SubscribeRequest], Identity]
 class BucketDirectory(Protocol):
     """What is needed of the bus: where routers look up who wants an event."""
 
-    def register(self, buckets: Iterable[Bucket]) -> Awaitable[None]: ...
+    def register(self, buckets: Iterable[Bucket]) -> Coroutine[None, None, None]:
+        """Returns once every router sees the buckets. Cancelled, it leaves nothing registered."""
+        ...
 
     def release(self, buckets: Iterable[Bucket]) -> None: ...
 
@@ -35,8 +40,8 @@ class Subscriber(Protocol):
     """What is needed of a connection."""
 
     write: Write
-    subscriptions: dict[str, Subscription | int]
-    """By id: the live subscription, or the token of the wish while it is pending."""
+    subscriptions: dict[str, Subscription | Pending]
+    """By id."""
 
     def acknowledge(self, id: str, token: int) -> None: ...
 
@@ -65,7 +70,7 @@ class Subscriptions:
         self._plan = plan
         self._directory = directory
         self._metrics = metrics
-        self._registering: set[asyncio.Task[None]] = set()
+        self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
 
     def start(self, subscriber: Subscriber, wish: Subscribe) -> None:
@@ -83,21 +88,26 @@ class Subscriptions:
             return
         framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated)
         group, is_new = self._registry.find_or_create(plan.field, plan.filter, plan.projection, framing, join)
+        go_live = functools.partial(self._go_live, subscriber, wish.id, wish.id_bytes, wish.token, group)
         if group.is_registered:
-            self._go_live(subscriber, wish, group)
+            go_live()
             return
-        subscriber.subscriptions[wish.id] = wish.token
-        group.waiting.append(functools.partial(self._go_live_if_still_wanted, subscriber, wish, group))
+        pending = Pending(group, go_live)
+        subscriber.subscriptions[wish.id] = pending
+        group.waiting[pending] = None
         if is_new:
-            task = asyncio.get_running_loop().create_task(self._register(group))
-            self._registering.add(task)
-            task.add_done_callback(self._registering.discard)
+            self._registering[group] = asyncio.get_running_loop().create_task(self._register(group))
 
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
-        subscription = subscriber.subscriptions.pop(id, None)
-        if isinstance(subscription, Subscription) and self._registry.remove(subscription):
-            self._drop(subscription.group)
+        ended = subscriber.subscriptions.pop(id, None)
+        if isinstance(ended, Subscription):
+            if self._registry.remove(ended):
+                self._drop(ended.group)
+        elif ended is not None:
+            del ended.group.waiting[ended]
+            if ended.group.is_unused:
+                self._give_up(ended.group)
 
     def end_all(self, subscriber: Subscriber) -> None:
         """End all subscriptions of a connection that goes away."""
@@ -112,27 +122,34 @@ class Subscriptions:
 
     async def stop(self) -> None:
         """Give up the registrations that are under way."""
-        for task in self._registering:
+        tasks = list(self._registering.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._registering, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _register(self, group: Group) -> None:
         await self._directory.register(group.buckets)
+        del self._registering[group]
         group.is_registered = True
-        waiting, group.waiting = group.waiting, []
-        for go_live in waiting:
-            go_live()
+        while group.waiting:
+            pending = next(iter(group.waiting))
+            del group.waiting[pending]
+            try:
+                pending.go_live()
+            except Exception:  # our defect with one of them must not leave the others waiting
+                logger.exception("a subscription could not be made live")
         if group.is_unused:
             self._drop(group)
 
-    def _go_live_if_still_wanted(self, subscriber: Subscriber, wish: Subscribe, group: Group) -> None:
-        if subscriber.subscriptions.get(wish.id) == wish.token:
-            self._go_live(subscriber, wish, group)
-
-    def _go_live(self, subscriber: Subscriber, wish: Subscribe, group: Group) -> None:
+    def _go_live(self, subscriber: Subscriber, id: str, id_bytes: bytes, token: int, group: Group) -> None:
         # The acknowledgement is written first, so that no data message can precede it.
-        subscriber.acknowledge(wish.id, wish.token)
-        subscriber.subscriptions[wish.id] = self._registry.add(group, wish.id_bytes, subscriber.write)
+        subscriber.acknowledge(id, token)
+        subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
+
+    def _give_up(self, group: Group) -> None:
+        # A registration that is cancelled takes back what it has done.
+        self._registering.pop(group).cancel()
+        self._registry.drop(group)
 
     def _drop(self, group: Group) -> None:
         self._registry.drop(group)

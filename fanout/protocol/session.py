@@ -42,6 +42,10 @@ from fanout.settings import Settings
 DIALECTS: dict[DialectName, Dialect] = {dialect.name: dialect for dialect in (APPSYNC, TRANSPORT_WS, APOLLO_WS)}
 
 
+_HELD_START_BYTES = 500
+"""What a held start takes beside its text."""
+
+
 class _Phase(Enum):
     WAITING = "for connection_init"
     AUTHORIZING = "the gateway decides"
@@ -211,10 +215,12 @@ class Session:
             case EarlyStart.CLOSE:
                 return self._close(CloseReason.UNAUTHORIZED)
             case EarlyStart.HOLD:
-                held = self._held if self._held is not None else {}
-                if command.id not in held and len(held) >= self._settings.max_subscriptions_per_connection:
+                held = {**(self._held or {}), command.id: command}
+                if len(held) > self._settings.max_subscriptions_per_connection:
                     return [Send(self.dialect.error(command.id, self._too_many()))]
-                held[command.id] = command
+                # Nobody has been authorized yet: what is held for them is no more than one message could be.
+                if sum(map(_measure, held.values())) > self._settings.max_message_bytes:
+                    return self._close(CloseReason.BAD_MESSAGE, "too much was sent before the acknowledgement")
                 self._held = held
                 return []
 
@@ -288,3 +294,7 @@ class Session:
     def _too_many(self) -> LimitExceeded:
         limit = self._settings.max_subscriptions_per_connection
         return LimitExceeded(f"Max number of {limit} subscriptions reached", error_type="MaxSubscriptionsReachedError")
+
+
+def _measure(start: Start) -> int:
+    return _HELD_START_BYTES + len(start.query) + len(orjson.dumps(start.variables))

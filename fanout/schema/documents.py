@@ -24,6 +24,7 @@ from graphql import (
 )
 from graphql.validation.rules import overlapping_fields_can_be_merged
 
+from fanout.schema.wording import MAX_SHOWN_ERRORS
 from fanout.settings import Settings
 
 MAX_SELECTED_FIELDS: Final = 10_000
@@ -69,12 +70,12 @@ class DocumentReader:
         self._rules = rules
 
     def read(self, query: str) -> Document | Errors:
-        """Parse and validate. Takes about 1 ms for a document of ten fields, at most 0.2 s: keep the result."""
+        """Parse and validate. Takes 1 ms for ten fields, at most 0.6 s for 15,000 tokens: keep the result."""
         try:
             node = parse(query, max_tokens=self._max_tokens)
         except GraphQLError as error:
             return (error,)
-        errors = validate(self._schema, node, self._rules)
+        errors = validate(self._schema, node, self._rules, max_errors=MAX_SHOWN_ERRORS)
         if errors:
             return tuple(errors)
         operations = tuple(part for part in node.definitions if isinstance(part, OperationDefinitionNode))

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import orjson
 from graphql import (
-    ExecutionResult,
     GraphQLError,
     GraphQLField,
     GraphQLInputObjectType,
@@ -45,6 +44,7 @@ from fanout.schema.lru import Lru
 from fanout.schema.projection import Projection
 from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import TYPENAME, SelectionCompiler
+from fanout.schema.wording import format_errors
 from fanout.settings import Settings
 
 INPUT_ARGUMENT: Final = "input"
@@ -229,4 +229,4 @@ def _choose_input(field: GraphQLField, arguments: dict[str, Any]) -> Any:
 
 
 def _refuse(*errors: GraphQLError) -> MutationResult:
-    return MutationResult(dict(ExecutionResult(None, list(errors)).formatted), ())
+    return MutationResult({"data": None, "errors": format_errors(errors)}, ())

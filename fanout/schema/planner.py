@@ -39,7 +39,7 @@ from fanout.schema.projection import Projection
 from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import SelectionCompiler
 from fanout.schema.templates import FilterTemplate
-from fanout.schema.wording import SUBSCRIPTION_RULES, reword_variable_errors
+from fanout.schema.wording import MAX_SHOWN_ERRORS, SUBSCRIPTION_RULES, format_errors, reword_variable_errors
 from fanout.settings import Settings
 from filters import Filter, FilterError, intersect_filters
 
@@ -48,7 +48,7 @@ _MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT = 1024, 200_000
 # Plans are small. Weighed in characters of the document and bytes of the variables: clients choose both.
 _MAX_PLANS, _MAX_PLANS_WEIGHT = 10_000, 16_000_000
 _MAX_PROJECTIONS_PER_OPERATION = 64
-_MAX_VARIABLE_ERRORS = 50
+_CONDITIONAL_DIRECTIVES = frozenset({"include", "skip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class SubscriptionPlanner:
 
     def _coerce_variables(self, operation: _Operation, variables: Mapping[str, Any]) -> VariableValues:
         definitions = operation.node.variable_definitions or ()
-        values = get_variable_values(self._schema, definitions, dict(variables), max_errors=_MAX_VARIABLE_ERRORS)
+        values = get_variable_values(self._schema, definitions, dict(variables), max_errors=MAX_SHOWN_ERRORS)
         if isinstance(values, list):
             raise _refuse(reword_variable_errors(self._schema, operation.node, variables, values))
         return values
@@ -245,7 +245,7 @@ def _write_variables(variables: Mapping[str, Any]) -> bytes:
 
 
 def _refuse(errors: Iterable[GraphQLError]) -> BadRequest:
-    formatted = [error.formatted for error in errors]
+    formatted = format_errors(errors)
     return BadRequest(formatted[0]["message"], errors=formatted)
 
 
@@ -266,9 +266,11 @@ def _list_fields(
 def _list_conditions(
     selection_set: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], visited: set[str]
 ) -> Iterator[str]:
-    """Names of the variables that directives in a selection read, at any level."""
+    """Names of the variables that decide what a selection includes or skips, at any level."""
     for node in selection_set.selections:
         for directive in node.directives or ():
+            if directive.name.value not in _CONDITIONAL_DIRECTIVES:
+                continue
             for argument in directive.arguments or ():
                 if isinstance(argument.value, VariableNode):
                     yield argument.value.name.value

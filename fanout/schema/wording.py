@@ -8,7 +8,8 @@ The sentences are those of captures. HTTP requests get graphql-core's own texts:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from graphql import (
     ArgumentNode,
@@ -69,6 +70,20 @@ SUBSCRIPTION_RULES = tuple(
     _OURS.get(rule, rule) for rule in specified_rules if rule is not SingleFieldSubscriptionsRule
 )
 """The rules for subscription documents: all of the specification's but that there is one root field."""
+
+
+MAX_SHOWN_ERRORS: Final = 10
+"""Errors of one request that are worked out and told; graphql-core may print a whole document again in each."""
+_LONGEST_MESSAGE_CHARACTERS: Final = 1_000
+
+
+def format_errors(errors: Iterable[GraphQLError]) -> list[dict[str, Any]]:
+    """Errors as they are sent: at most `MAX_SHOWN_ERRORS` and one that says so, long messages cut."""
+    formatted: list[dict[str, Any]] = [{**error.formatted} for error in islice(errors, MAX_SHOWN_ERRORS + 1)]
+    for error in formatted:
+        if len(error["message"]) > _LONGEST_MESSAGE_CHARACTERS:
+            error["message"] = error["message"][:_LONGEST_MESSAGE_CHARACTERS] + "..."
+    return formatted
 
 
 def reword_variable_errors(

@@ -39,7 +39,7 @@ class _Row:
 
 
 _DIALECTS = tuple(dialect.value for dialect in DialectName)
-_CLOSE_REASONS = (*(reason.label for reason in CloseReason), "client")
+_CLOSE_REASONS = (*(reason.label for reason in CloseReason), "client", "lost")
 
 GAUGES = (
     _Row("connections", "Open WebSocket connections by dialect.", "dialect", _DIALECTS),

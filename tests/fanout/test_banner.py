@@ -20,7 +20,7 @@ type Item { id: ID! at: AWSDateTime kind: Kind! tags: [String!]! n: Int f: Float
 enum Kind { BIG SMALL }
 type Mutation { createItem(id: ID!): Item  tick(n: Int): Int }
 type Subscription {
-  onItem(n: Int!): Item @aws_subscribe(mutations: ["createItem"])
+  onItem(n: Int!, kind: Kind!): Item @aws_subscribe(mutations: ["createItem"])
 }
 """
 LEAF = """

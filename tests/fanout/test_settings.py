@@ -44,6 +44,8 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
         ({"tls_cert": "a.pem"}, {}, "tls_cert and tls_key go together"),
         ({"tls_cert": "a", "tls_key": "b", "tls_dev": True}, {}, "tls_dev makes its own certificate"),
         ({}, {"FANOUT_SUBSCRIPTIONS": "x"}, "FANOUT_SUBSCRIPTIONS: set this in the configuration file"),
+        ({}, {"FANOUT_HEARTBEAT_INTERVAL_MS": "6000"}, "heartbeat_timeout_ms: give at least three times"),
+        ({}, {"FANOUT_REDIS_URL": ""}, "environment variable FANOUT_REDIS_URL: String should have at least 1"),
         ({}, {"FANOUT_STREAM": " "}, "name at least one event stream"),
     ],
 )
@@ -98,3 +100,16 @@ def describe_default(default: object) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default}`"
+
+
+def test_what_kubernetes_injects_is_no_setting() -> None:
+    environment = {
+        "FANOUT_SERVICE_HOST": "10.0.0.1",
+        "FANOUT_SERVICE_PORT": "8080",
+        "FANOUT_SERVICE_PORT_HTTP": "8080",
+        "FANOUT_PORT": "tcp://10.0.0.1:8080",
+        "FANOUT_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "FANOUT_PORT_8080_TCP_ADDR": "10.0.0.1",
+    }
+    assert load_settings({}, environment).port == 8080
+    assert load_settings({}, {"FANOUT_PORT": "99"}).port == 99

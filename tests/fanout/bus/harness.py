@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,13 @@ async def until(condition: Callable[[], object], what: str = "the condition", ti
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"waited {timeout_s} s for {what}") from None
+
+
+async def until_redis(condition: Callable[[], Awaitable[object]], timeout_s: float = 10) -> None:
+    """Wait for a condition that has to be asked for."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():
+            await asyncio.sleep(0.002)
 
 
 def room(name: str) -> Bucket:
@@ -85,6 +94,62 @@ class Gateway:
         assert events, "deliver is called with at least one event"
         self.delivering(events)
         self.events += [(stream, event) for event in events]
+
+
+class GatewayProcess:
+    """A gateway in a process of its own, in one bucket; what it prints (see `run_gateway`) is collected."""
+
+    def __init__(self, url: str, bucket: Bucket) -> None:
+        self._arguments = ["-m", "tests.fanout.bus.harness", url, *bucket]
+        self._process: asyncio.subprocess.Process | None = None
+        self.lines: list[str] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the messages delivered there, in order."""
+        return [int(line) for line in self.lines if line.isdigit()]
+
+    def send(self, sent: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[GatewayProcess]:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, *self._arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        reading = asyncio.create_task(self._read(self._process))
+        try:
+            yield self
+        finally:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+            await reading
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            self.lines.append(line.decode().strip())
+
+
+async def run_gateway(url: str, bucket: Bucket) -> None:
+    """Be a gateway; print `routing`, each number delivered and `missed`, until the standard input ends."""
+    gateway = Gateway(url, heartbeat_timeout_ms=600_000)
+    shown = 0
+    await gateway.bus.start()
+    await gateway.bus.register([bucket])
+    await until(lambda: gateway.is_router)
+    print("routing", flush=True)
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    while not ended.done():
+        await asyncio.sleep(0.002)
+        for number in gateway.numbers[shown:]:
+            print(number, flush=True)
+            shown += 1
+        if gateway.missed:
+            print("missed", flush=True)
+            gateway.missed.clear()
 
 
 class Gate:
@@ -168,3 +233,7 @@ async def publish_numbers(gateway: Gateway, room_id: str, numbers: range) -> Non
         if not part:
             return
         await gateway.bus.publish([message(room_id, number) for number in part])
+
+
+if __name__ == "__main__":
+    asyncio.run(run_gateway(sys.argv[1], Bucket(*sys.argv[2:5])))

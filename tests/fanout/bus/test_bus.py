@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from fanout.bus.embedded import EmbeddedServer
 from fanout.errors import ConfigurationError, Unavailable
 from fanout.model import Bucket
-from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, publish_numbers, room, until
+from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, publish_numbers, room, until, until_redis
 
 Start = Callable[..., Awaitable[Gateway]]
 
@@ -241,7 +241,7 @@ async def test_a_registration_under_a_lost_membership_is_not_promised(
 ) -> None:
     router = await start_gateway(url)
     await until(lambda: router.is_router)
-    gateway = await start_gateway(url, heartbeat_interval_ms=60_000)
+    gateway = await start_gateway(url, heartbeat_interval_ms=60_000, heartbeat_timeout_ms=600_000)
     await redis.delete(f"fanout:{{gateway:{gateway.bus.gateway_id}}}:inbox")
     await gateway.bus.register([room("a")])
     assert gateway.missed == ["membership-lost"]
@@ -289,6 +289,51 @@ async def test_stop_does_not_wait_for_a_redis_that_is_away(own_server: EmbeddedS
     own_server.kill()
     async with asyncio.timeout(4):
         await gateway.bus.stop()
+
+
+async def test_no_command_or_script_crosses_hash_slots(short_directory: Path) -> None:
+    """A node that serves all slots of a cluster executes whatever is in one slot, and refuses the rest."""
+    server = EmbeddedServer(directory=short_directory, arguments=("--cluster-enabled", "yes"))
+    url = server.start()
+    try:
+        async with Redis.from_url(url, decode_responses=True) as redis:
+            await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+            async def is_serving() -> bool:
+                return "cluster_state:ok" in await redis.execute_command("CLUSTER", "INFO")
+
+            await until_redis(is_serving)
+            await redis.sadd("fanout:{gateways}", "dead")
+            gateways = [Gateway(url, stream=("{one}:events", "two", "fanout:events")) for _ in range(2)]
+            for gateway in gateways:
+                await gateway.bus.start()
+                await gateway.bus.register([room("a"), CATCH_ALL])
+            for stream in gateways[0].settings.stream:
+                await redis.xadd(
+                    stream, {"mutation": "createMessage", "data": '{"roomId": "a", "number": 1}', "id": "x"}
+                )
+                await redis.xadd(stream, {"no": "event"})
+            await gateways[0].bus.publish([message("b", 2, key="key"), message("b", 3, key="key")])
+            for gateway in gateways:
+                await until(lambda gateway=gateway: len(gateway.events) == 3)
+            gateways[0].bus.release([room("a")])
+
+            async def is_settled() -> bool:
+                return not await redis.sismember("fanout:{gateways}", "dead") and (
+                    await redis.scard("fanout:bucket:onCreateMessage:roomId:sa") == 1
+                )
+
+            await until_redis(is_settled)
+            await redis.delete(f"fanout:{{gateway:{gateways[1].bus.gateway_id}}}:inbox")
+            await until(lambda: gateways[1].missed == ["membership-lost"])
+            await until(lambda: gateways[1].bus.is_ready)
+            for gateway in gateways:
+                await gateway.bus.stop()
+            errors = await redis.info("errorstats")
+            assert [name for name in errors if "CROSSSLOT" in name] == []
+            assert await redis.smembers("fanout:{gateways}") == set()
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from fanout.bus import client
 from fanout.bus.client import AccessRefused, Backoff, CommandRefused, Endpoint, Link
 from fanout.errors import ConfigurationError, Unavailable
-from tests.fanout.bus.harness import Gate, until
+from tests.fanout.bus.harness import Gate, until, until_redis
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,11 @@ async def test_a_connection_that_breaks_during_a_call_is_an_error(url: str, redi
     losses = []
     link = Link(Endpoint(url), "test", lambda: losses.append(1))
     reading = asyncio.create_task(link.call(("XREAD", "BLOCK", 10_000, "STREAMS", "s", "$"), wait_ms=10_000))
-    while not [client for client in await redis.client_list() if client["cmd"] == "xread"]:
-        pass
+
+    async def is_reading() -> bool:
+        return any(client["cmd"] == "xread" for client in await redis.client_list())
+
+    await until_redis(is_reading)
     await redis.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(Unavailable, match="closed"):
         await reading

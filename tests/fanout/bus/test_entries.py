@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fanout.bus.client import Argument
@@ -25,6 +25,9 @@ from fanout.bus.entries import (
 )
 from fanout.model import Event, NewEvent
 
+# A busy machine is no reason to fail.
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
@@ -40,6 +43,7 @@ def on_the_wire(fields: list[Argument]) -> list[bytes]:
     return [field if isinstance(field, bytes) else str(field).encode() for field in fields]
 
 
+@relaxed
 @given(IDS, TEXTS.filter(bool), JSON, TEXTS, st.integers(0, 10**14))
 def test_an_event_that_is_published_is_read_again(
     entry_id: EntryId, mutation: str, data: Any, key: str, at_ms: int
@@ -51,6 +55,7 @@ def test_an_event_that_is_published_is_read_again(
     assert read_key == key
 
 
+@relaxed
 @given(IDS, TEXTS.filter(bool), TEXTS, JSON, st.integers(0, 10**14))
 def test_an_event_that_is_forwarded_is_the_same(
     entry_id: EntryId, stream: str, mutation: str, data: Any, at_ms: int
@@ -59,23 +64,22 @@ def test_an_event_that_is_forwarded_is_the_same(
     assert parse_inbox_entry(on_the_wire(inbox_fields(stream, event))) == (stream, event)
 
 
+@relaxed
 @given(st.sampled_from([HELLO, "trimmed", "replaced"]), TEXTS, IDS)
 def test_a_note_is_read_again(kind: str, stream: str, entry_id: EntryId) -> None:
     note = Note(kind, stream, entry_id)
     assert parse_inbox_entry(on_the_wire(note_fields(note))) == note
 
 
+@relaxed
 @given(st.lists(st.tuples(FIELD_NAMES | st.binary(max_size=3), st.binary(max_size=12)), max_size=6))
 def test_anything_is_an_event_or_malformed(pairs: list[tuple[bytes, bytes]]) -> None:
     fields = [part for pair in pairs for part in pair]
-    try:
-        parse_event(b"5-0", fields)
-    except Malformed as error:
-        assert str(error)
-    try:
-        parse_inbox_entry(fields)
-    except Malformed as error:
-        assert str(error)
+    for parse in (lambda: parse_event(b"5-0", fields), lambda: parse_inbox_entry(fields)):
+        try:
+            assert parse()
+        except Malformed:
+            pass
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,7 @@ def test_malformed_entries_say_what_is_wrong(fields: list[bytes], text: str) -> 
         parse_event(b"5-0", fields)
 
 
+@relaxed
 @given(IDS, IDS)
 def test_ids_are_ordered_as_in_the_stream(one: EntryId, other: EntryId) -> None:
     assert parse_id(str(one)) == parse_id(str(one).encode()) == one

@@ -10,6 +10,7 @@ from fanout.bus.entries import EntryId
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost, create_checkpoint
 from fanout.bus.positions import Position
+from tests.fanout.bus.harness import until_redis
 
 KEYS = Keys("p:")
 
@@ -35,8 +36,11 @@ async def test_it_expires_unless_it_is_renewed(link: Link, redis: Redis) -> None
     await one.advance(link, Position(EntryId(1, 0), 1))
     assert await redis.pttl(KEYS.lease("s")) > 50
     await redis.pexpire(KEYS.lease("s"), 1)
-    while await other.acquire(link):
-        pass
+
+    async def is_taken() -> bool:
+        return await other.acquire(link) == 0
+
+    await until_redis(is_taken)
     with pytest.raises(LeaseLost):
         await one.renew(link)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import orjson
 from redis.asyncio import Redis
 
@@ -20,10 +22,13 @@ def event(data: object) -> Event:
 class CountingLink(Link):
     trips = 0
     commands = 0
+    before: Callable[[], Awaitable[object]] | None = None
 
     async def call(self, *commands: Command, wait_ms: int = 0, refusable: int = 0) -> list[object]:
         self.trips += 1
         self.commands += len(commands)
+        if self.before is not None:
+            await self.before()
         return await super().call(*commands, wait_ms=wait_ms, refusable=refusable)
 
 
@@ -94,6 +99,22 @@ async def test_whoever_registered_before_the_lookup_is_found(link: Link, redis: 
     assert (await lookup.find(link, events))[0] == [{"one", "two"}]
     await redis.sadd(KEYS.bucket(Bucket("f", "a", "n1")), "three")
     assert (await lookup.find(link, events))[0] == [{"one", "two", "three"}]
+
+
+async def test_changes_without_end_do_not_hold_up_the_stream(url: str, redis: Redis) -> None:
+    """What changes after the one refresh, which came after the events were read, matters to later events."""
+    link = CountingLink(Endpoint(url), "test")
+    lookup = Lookup(KEYS, lambda: "own")
+    await lookup.refresh(link)
+    await join(redis, "one", Bucket("f", "a", "n1"))
+    link.before = lambda: redis.set(KEYS.paths_version, f"change {link.trips}")
+    link.trips = 0
+    assert (await lookup.find(link, [(event({"a": 1}), ("f",))]))[0] == [{"one"}]
+    assert link.trips == 3
+    link.before = None
+    await join(redis, "two", Bucket("f", "b", "null"))
+    assert (await lookup.find(link, [(event({"a": 1}), ("f",))]))[0] == [{"one", "two"}]
+    await link.close()
 
 
 async def test_commands_beside_are_repeated_with_the_lookup(link: Link, redis: Redis) -> None:

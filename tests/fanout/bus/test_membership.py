@@ -13,7 +13,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.membership import Membership
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
-from tests.fanout.bus.harness import QUICK, Gate, Gateway, room, until
+from tests.fanout.bus.harness import QUICK, Gate, Gateway, room, until, until_redis
 
 KEYS = Keys("fanout:")
 
@@ -74,10 +74,13 @@ async def test_a_member_is_known_and_leaves_nothing(member: Member, redis: Redis
 
 async def test_the_heartbeat_goes_on(member: Member, redis: Redis) -> None:
     key = KEYS.heartbeat(member.membership.gateway_id)
+
+    async def is_renewed() -> bool:
+        return await redis.pttl(key) < 1_000_000
+
     for _ in range(3):
         await redis.pexpire(key, 60_000_000)
-        while await redis.pttl(key) > 1_000_000:
-            pass
+        await until_redis(is_renewed)
 
 
 async def test_a_lost_connection_is_verified_and_nothing_else(member: Member, redis: Redis) -> None:
@@ -128,10 +131,11 @@ async def test_joining_anew_goes_on_after_failures(url: str, redis: Redis, gate:
 async def test_dead_gateways_are_cleaned_up_after(member: Member, redis: Redis) -> None:
     await redis.sadd(KEYS.gateways, "dead")
     await redis.xadd(KEYS.inbox("dead"), {"note": "hello"})
-    while await redis.exists(KEYS.inbox("dead")):
-        pass
-    while await redis.sismember(KEYS.gateways, "dead"):
-        pass
+
+    async def is_clean() -> bool:
+        return not (await redis.exists(KEYS.inbox("dead")) or await redis.sismember(KEYS.gateways, "dead"))
+
+    await until_redis(is_clean)
 
 
 async def test_entering_fails_when_redis_is_not_there(short_directory: object) -> None:
@@ -145,5 +149,8 @@ async def test_entering_fails_when_redis_is_not_there(short_directory: object) -
 async def test_buckets_are_left_in_time(member: Member, redis: Redis) -> None:
     await member.membership.registration.register([room("a")])
     member.membership.registration.release([room("a")])
-    while await redis.exists(KEYS.bucket(room("a"))):
-        pass
+
+    async def has_left() -> bool:
+        return not await redis.exists(KEYS.bucket(room("a")))
+
+    await until_redis(has_left)

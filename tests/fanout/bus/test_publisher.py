@@ -13,13 +13,17 @@ from fanout.bus.publisher import Publisher
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import NewEvent
+from tests.fanout.bus.harness import until
 
 
 class CountingLink(Link):
     trips = 0
+    may_go: asyncio.Event | None = None
 
     async def call(self, *commands: Command, wait_ms: int = 0, refusable: int = 0) -> list[object]:
         self.trips += 1
+        if self.may_go is not None:
+            await self.may_go.wait()
         return await super().call(*commands, wait_ms=wait_ms, refusable=refusable)
 
 
@@ -89,8 +93,7 @@ async def test_a_call_that_was_given_up_before_it_was_sent_publishes_nothing(
 ) -> None:
     given_up = [asyncio.create_task(publishing.publisher.publish([NewEvent("m", b"0")])) for _ in range(3)]
     kept = asyncio.create_task(publishing.publisher.publish([NewEvent("m", b"1")]))
-    while not publishing.publisher._waiting:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the calls have begun, and the publisher's task has not
     for task in given_up:
         task.cancel()
     await kept
@@ -102,8 +105,7 @@ async def test_an_idle_connection_that_broke_is_no_error(publishing: Publishing,
     await redis.client_kill_filter(_type="normal", skipme=True)
     reader = publishing.link._connection._reader
     assert reader is not None
-    while not reader.at_eof():
-        await asyncio.sleep(0)
+    await until(reader.at_eof)
     await publishing.publisher.publish([NewEvent("m", b"2")])
     assert await redis.xlen("s") == 2
 
@@ -124,9 +126,9 @@ async def test_whoever_waits_when_it_is_closed_is_told(url: str) -> None:
 
 async def test_whoever_is_under_way_when_the_task_ends_is_told(url: str) -> None:
     publishing = Publishing(url)
+    publishing.link.may_go = asyncio.Event()
     waiting = asyncio.create_task(publishing.publisher.publish([NewEvent("m", b"1")]))
-    while not publishing.link.trips:
-        await asyncio.sleep(0)
+    await until(lambda: publishing.link.trips)
     publishing.task.cancel()
     with pytest.raises(Unavailable, match="stopping"):
         await waiting

@@ -100,8 +100,25 @@ def test_a_defect_in_one_event_does_not_stop_the_others(caplog: Any) -> None:
     fixture = Fixture()
     fixture.subscribe("a", "onCreate")
     fixture.deliver(("create", {"broken": True}), ("create", {"n": 2}))
-    assert fixture.written["a"] == [b'<"a":{"n":2}>']
+    assert len(fixture.written["a"]) == 1
+    assert b'"errorType":"InternalError"' in fixture.written["a"][0]
+    assert fixture.written["a"][0].endswith(b'<"a":{"n":2}>')
     assert fixture.metrics.drops["internal-error"] == 1
+    assert "could not be projected" in caplog.text
+
+
+def test_a_defect_while_matching_does_not_stop_the_others(caplog: Any, monkeypatch: Any) -> None:
+    fixture = Fixture()
+    fixture.subscribe("a", "onCreate")
+    match = fixture.registry.match
+
+    def fail_once(field: str, data: object) -> Any:
+        monkeypatch.setattr(fixture.registry, "match", match)
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(fixture.registry, "match", fail_once)
+    fixture.deliver(("create", {"n": 1}), ("create", {"n": 2}))
+    assert fixture.written["a"] == [b'<"a":{"n":2}>']
     assert "could not be delivered" in caplog.text
 
 

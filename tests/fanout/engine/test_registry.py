@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fanout.engine.registry import Registry, Subscription
+from fanout.engine.registry import Pending, Registry, Subscription
 from fanout.metrics import Metrics
 from fanout.model import Bucket
 from filters import MATCH_ALL, build_equality_filter
@@ -107,7 +107,7 @@ def test_a_group_with_somebody_waiting_is_not_unused() -> None:
     registry = Registry(Metrics())
     group, _ = registry.find_or_create("onA", MATCH_ALL, PROJECTIONS[0], "appsync", join)
     subscription = registry.add(group, b'"1"', lambda data: None)
-    group.waiting.append(lambda: None)
+    group.waiting[Pending(group, lambda: None)] = None
     assert not registry.remove(subscription)
 
 

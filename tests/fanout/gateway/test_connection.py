@@ -227,3 +227,36 @@ async def test_a_defect_of_ours_ends_that_connection_only(
         assert "defect" in caplog.text
         harness.deliver({"id": "1"})
         await bystander.receive_data()
+
+
+async def test_empty_fragments_are_not_collected(harness: Harness) -> None:
+    async with harness.connect() as client:
+        transport = client.connection.transport
+        transport.write(Frame(Opcode.TEXT, b'{"type":', fin=False).serialize(mask=True))
+        for _ in range(1000):
+            transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True))
+        await asyncio.wait_for(await client.connection.ping(), 20)
+        (connection,) = harness.gateway._connections
+        assert connection._fragments == [b'{"type":']
+        transport.write(Frame(Opcode.CONT, b'"nonsense"}', fin=True).serialize(mask=True))
+        assert (await client.receive())["type"] == "error"
+
+
+async def test_nothing_is_written_after_a_gap(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=1_000_000)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        await client.subscribe("s", ON_CREATE)
+        client.connection.transport.pause_reading()
+        while not harness.metrics.drops["slow-client"]:
+            harness.deliver({"id": "large", "content": "x" * 200_000})
+        harness.deliver({"id": "after"})
+        client.connection.transport.resume_reading()
+        received = []
+        try:
+            while True:
+                received.append((await client.receive_data())[1]["data"]["onCreateMessage"]["id"])
+        except ConnectionClosed:
+            pass
+        assert "after" not in received
+        await expect_close(client, CloseReason.SLOW_CLIENT)

@@ -74,8 +74,9 @@ async def test_an_id_used_again_while_pending_belongs_to_the_second_wish(harness
         await client.send_start("s", IN_ROOM, {"room": "1"})
         await client.send({"id": "s", "type": "stop"})
         assert (await client.receive())["type"] == "complete"
+        assert harness.metrics.groups == 0
         await client.send_start("s", WITH_CONTENT, {"room": "2"})
-        await wait_until_async(lambda: harness.metrics.groups == 2)
+        await wait_until_async(lambda: harness.metrics.groups == 1)
         harness.directory.open.set()
         assert await client.receive() == {"type": "start_ack", "id": "s"}
         assert harness.metrics.subscriptions == 1
@@ -112,3 +113,28 @@ async def test_stopping_gives_up_registrations_under_way(harness: Harness) -> No
         await wait_until_async(lambda: harness.metrics.groups == 1)
         await asyncio.wait_for(harness.subscriptions.stop(), 20)
         assert harness.directory.registered == []
+
+
+async def test_wishes_that_are_given_up_while_redis_is_away_hold_nothing(harness: Harness) -> None:
+    harness.directory.open.clear()
+    async with harness.connect() as client:
+        for number in range(50):
+            await client.send_start("s", IN_ROOM, {"room": "same" if number % 2 else str(number)})
+            await client.send({"id": "s", "type": "stop"})
+            assert (await client.receive())["type"] == "complete"
+        assert harness.metrics.groups == 0
+        harness.directory.open.set()
+        await client.subscribe("s", IN_ROOM, {"room": "same"})
+        assert len(harness.directory.registered) == 1
+
+
+async def test_those_who_stay_are_not_given_up_with_those_who_leave(harness: Harness) -> None:
+    harness.directory.open.clear()
+    async with harness.connect() as client:
+        await client.send_start("stays", IN_ROOM, {"room": "1"})
+        await client.send_start("leaves", IN_ROOM, {"room": "1"})
+        await client.send({"id": "leaves", "type": "stop"})
+        assert await client.receive() == {"type": "complete", "id": "leaves"}
+        harness.directory.open.set()
+        assert await client.receive() == {"type": "start_ack", "id": "stays"}
+        assert harness.metrics.subscriptions == 1

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from fanout.errors import BadRequest, Unauthorized
-from fanout.protocol import APOLLO_WS, BadMessage
+from fanout.protocol import APOLLO_WS, Agreement, BadMessage, Close, Session, negotiate
 from fanout.protocol.conversation import Init, Start, Stop, Terminate
+from fanout.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,15 @@ def test_errors_are_one_message() -> None:
     fault = BadRequest("invalid", errors=[{"message": "a"}, {"message": "b"}])
     assert APOLLO_WS.error("1", fault) == b'{"type":"error","id":"1","payload":{"message":"a\\nb"}}'
     assert APOLLO_WS.error(None, BadRequest("x")) == b'{"type":"connection_error","payload":{"message":"x"}}'
+
+
+def test_what_is_held_before_the_acknowledgement_is_bounded() -> None:
+    agreement = negotiate("/graphql", "", [("sec-websocket-protocol", "graphql-ws")])
+    assert isinstance(agreement, Agreement)
+    session = Session(agreement, Settings(max_message_bytes=10_000))
+    effects: list[object] = []
+    for number in range(5):
+        query = "x" * 3000
+        effects += session.receive(f'{{"id":"{number}","type":"start","payload":{{"query":"{query}"}}}}')
+    assert [type(effect) for effect in effects] == [Close]
+    assert session.subscription_count == 0

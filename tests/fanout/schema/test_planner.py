@@ -360,3 +360,23 @@ def test_any_request_is_a_plan_or_the_clients_fault(text: str, variables: dict[s
             plan(query, {**variables, "roomId": text})
         except ClientFault:
             pass
+
+
+def test_variables_of_other_directives_do_not_choose_the_projection() -> None:
+    schema = parse_schema(
+        "directive @note(list: [Int]) on FIELD type Query { a: Int } type Item { id: ID } type Mutation { m: Item }"
+        'type Subscription { onM: Item @aws_subscribe(mutations: ["m"]) }'
+    )
+    one = SubscriptionPlanner(schema, DEFAULTS)
+    query = "subscription ($list: [Int]) { onM { id @note(list: $list) } }"
+    plans = [one.plan(request(query, {"list": [number]}), ANYBODY) for number in range(2)]
+    assert plans[0].projection is plans[1].projection
+
+
+def test_one_document_cannot_make_a_huge_answer() -> None:
+    members = " ".join(f"f{number}: 1" for number in range(4_000))
+    fault = refuse(f"subscription {{ onCreateMessage(filter: {{{members}}}) {{ id }} }}")
+    assert len(orjson.dumps(fault.errors)) < 20_000
+    query = "subscription ($f: MessageFilterInput) { onCreateMessage(filter: $f) { id } }"
+    fault = refuse(query, {"f": {f"f{number}": 1 for number in range(9_000)}})
+    assert len(orjson.dumps(fault.errors)) < 20_000
