@@ -92,7 +92,8 @@ class Membership:
                 await self._step()
             except InboxGone:
                 _logger.warning("gateway %s is not known to Redis any more, joining anew", self.gateway_id)
-                self._set_gone()
+                self._verified.clear()
+                self._is_gone = True
             except Unavailable as error:
                 self.suspect()
                 if not is_away:
@@ -155,18 +156,13 @@ class Membership:
         if not self._is_suspected:
             self._verified.set()
 
-    def _set_gone(self) -> None:
-        self._verified.clear()
-        self._is_gone = True
-        # At once: nobody may be told to be registered from now on because of what the old id had written.
-        self.registration.forget_written()
-
     async def _enter_anew(self) -> None:
         """Under a new id, since routers and cleaners may still be at work with the old one."""
+        # Before anything is awaited: nobody may be told to be registered because of what the old id had written.
+        self.registration.forget_written()
         self._is_suspected = False
         self._stale_ids.add(self.gateway_id)
         self.gateway_id = _new_id()
-        self.registration.forget_written()
         await self._enter()
         self._lost()
         await self.registration.write_round(self._link, self.gateway_id)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fanout.bus.client import Backoff, Command, Link
+from fanout.bus.client import Backoff, Command, CommandRefused, Link
 from fanout.bus.entries import (
     RELEASED,
     REPLACED,
@@ -139,6 +139,10 @@ class Router:
                 backoff.reset()
             except LeaseLost:
                 _logger.warning("the lease of stream %s went to another gateway", self._stream)
+            except CommandRefused as error:
+                # Nobody else notices: the connection is good. For example a stream's key that holds something else.
+                _logger.warning("cannot route stream %s: %s", self._stream, error)
+                await backoff.pause()
             except Unavailable:
                 await backoff.pause()
 

@@ -159,3 +159,22 @@ async def test_a_new_own_id_is_still_oneself(link: Link, redis: Redis) -> None:
     await join(redis, "new", Bucket("f", "a", "n1"))
     assert (await lookup.find(link, [(event({"a": 1}), ("f",))]))[0] == [{"one"}]
     assert lookup.others == {"one"}
+
+
+async def test_a_directory_that_changes_all_the_time_holds_nothing_up(url: str, redis: Redis) -> None:
+    await join(redis, "one", Bucket("f", "a", "n1"))
+    link = CountingLink(Endpoint(url), "test")
+    lookup = Lookup(KEYS, lambda: "own")
+    changes = 0
+
+    async def change() -> None:
+        nonlocal changes
+        changes += 1
+        await redis.set(KEYS.paths_version, f"change {changes}")
+
+    link.before = change
+    for _ in range(5):
+        targets, _ = await lookup.find(link, [(event({"a": 1}), ("f",))])
+        assert targets == [frozenset({"one"})]
+    assert link.trips == 10  # a refresh and a look-up for each
+    await link.close()

@@ -140,7 +140,7 @@ async def test_a_router_process_that_is_stopped_or_killed(
         process.send(stop_signal)
         await publishing
         await until(lambda: len(successor.numbers) >= 300)
-        assert successor.is_router
+        await until(lambda: successor.is_router)
         if stop_signal == signal.SIGSTOP:
             process.send(signal.SIGCONT)
             await publish_numbers(successor, "a", range(300, 400))
@@ -416,6 +416,17 @@ async def test_an_event_with_a_key_that_is_routed_again_is_no_duplicate(
     await until(lambda: router.metrics.events_routed == 2)
     assert router.ids == [event_id]
     assert second_id != event_id
+
+
+async def test_a_stream_that_is_no_stream_is_logged_and_tried_again(
+    url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis.set(STREAM, "no stream")
+    gateway = await start_gateway(url)
+    await until(lambda: "cannot route stream fanout:events" in caplog.text)
+    await redis.delete(STREAM)
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
 
 
 async def test_gateways_without_an_inbox_are_taken_out_of_the_buckets(

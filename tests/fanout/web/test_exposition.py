@@ -60,7 +60,7 @@ async def test_known_labels_are_there_before_they_occur() -> None:
     samples = await _read(Metrics())
     assert {label for name, label in samples if name == "fanout_connections"} == {d.value for d in DialectName}
     closes = {label for name, label in samples if name == "fanout_closes_total"}
-    assert closes == {*(reason.label for reason in CloseReason), "client"}
+    assert closes == {*(reason.label for reason in CloseReason), "client", "lost"}
 
 
 async def test_a_scrape_shows_the_present() -> None:
