@@ -163,7 +163,14 @@ async def test_a_worker_that_dies_is_replaced() -> None:
 def list_workers(served: Served) -> list[int]:
     pid = served.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in children if b"spawn_main" in read_command_line(child)]
+
+
+def read_command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+        return b""
 
 
 def test_mistakes_at_the_start_are_one_line() -> None:
