@@ -113,6 +113,8 @@ class Settings(BaseModel):
     """Fraction by which a life may be shorter, so that reconnects do not pile up."""
     shutdown_grace_ms: PositiveInt = 10_000
     """After SIGTERM, the time for clients to take what was written and close."""
+    close_timeout_ms: PositiveInt = 10_000
+    """A client that has not answered our close frame by then is cut off; how long a slow one may take to read why."""
     max_subscriptions_per_connection: PositiveInt = 200
     """AppSync's quota."""
     max_payload_bytes: PositiveInt = 240 * 1024
@@ -125,8 +127,8 @@ class Settings(BaseModel):
     """Offer permessage-deflate without context takeover: a payload is compressed once per group of subscribers."""
 
     # Documents and filters
-    max_document_tokens: PositiveInt = 15_000
-    """AppSync's query length quota."""
+    max_document_tokens: PositiveInt = 3_000
+    """Tokens of a document. AppSync allows 15,000; validating so many holds all clients up for half a second."""
     max_document_depth: PositiveInt = 75
     """Nesting of selections; AppSync's largest `queryDepthLimit`."""
     max_filter_attributes: PositiveInt = 5
@@ -150,7 +152,9 @@ class Settings(BaseModel):
             raise ValueError("tls_dev makes its own certificate: leave tls_cert and tls_key out, or tls_dev")
         if self.heartbeat_timeout_ms < 3 * self.heartbeat_interval_ms:
             raise ValueError("heartbeat_timeout_ms: give at least three times heartbeat_interval_ms")
-        if not self.stream:
+        if self.keep_alive_interval_ms >= self.connection_timeout_ms:
+            raise ValueError("keep_alive_interval_ms: has to be below connection_timeout_ms, or clients reconnect")
+        if not self.stream or not all(self.stream):
             raise ValueError("stream: name at least one event stream")
         return self
 
@@ -213,6 +217,8 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if _KUBERNETES_LINK.fullmatch(f"{variable}={text}"):
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not text:
+            raise ConfigurationError(f"environment variable {variable} is empty: give it a value, or unset it")
         if name in _FILE_ONLY_SETTINGS:
             raise ConfigurationError(f"environment variable {variable}: set this in the configuration file")
         if name in _LIST_SETTINGS:

@@ -37,9 +37,6 @@ from fanout.protocol import (
 
 logger = logging.getLogger("fanout.gateway")
 
-# How long a peer may take to answer our close frame before the socket is dropped.
-CLOSE_TIMEOUT_MS = 10_000
-
 _REASON_OF_FAILURE = {
     CloseCode.PROTOCOL_ERROR: CloseReason.PROTOCOL_ERROR,
     CloseCode.INVALID_DATA: CloseReason.INVALID_TEXT,
@@ -172,7 +169,7 @@ class Connection(asyncio.Protocol):
             # Past the bound: one small frame, so that the client can read why once it reads again.
             for data in self._websocket.data_to_send():
                 self._transport.write(data)
-            self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + CLOSE_TIMEOUT_MS)
+            self._schedule_cut()
         else:
             self._transport.close()
 
@@ -236,6 +233,9 @@ class Connection(asyncio.Protocol):
         first_ms = min(settings.keep_alive_interval_ms, settings.ping_after_silence_ms, settings.idle_timeout_ms)
         self._gateway.wheel.schedule(self, min(now_ms + first_ms, self._ends_ms))
 
+    def _schedule_cut(self) -> None:
+        self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + self._gateway.settings.close_timeout_ms)
+
     # Inbound
 
     def _upgrade(self, request: Request) -> None:
@@ -298,7 +298,7 @@ class Connection(asyncio.Protocol):
                 # read our close frame. The wheel ends it if the peer does not.
                 if self._transport.can_write_eof():
                     self._transport.write_eof()
-                    self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + CLOSE_TIMEOUT_MS)
+                    self._schedule_cut()
                 else:
                     self._transport.close()
 

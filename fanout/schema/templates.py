@@ -4,8 +4,8 @@ A template is written as a filter in either form (`{"filterGroup": [...]}`, or a
 which a value may be `"$args.x"` or `"$identity.x"`, with dots for what is nested. It is filled in for each
 subscriber, and then holds in place of the plain arguments; a `filter` argument can only narrow it.
 
-So that a client cannot weaken it, each placeholder has to have a value: an argument that is left out is refused
-(an explicit null is a value, and asks for null), and an identity without the claim, or with null, is not authorized.
+So that a client cannot weaken it, each placeholder has to have a value: an argument that is left out or null is
+refused (null would match every event that does not carry the field), and so is an identity without the claim.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class FilterTemplate:
         """The filter for one subscriber.
 
         Raises:
-            BadRequest: an argument that the template needs was left out.
+            BadRequest: an argument that the template needs was left out, or is null.
             Unauthorized: the identity lacks a claim that the template needs.
             FilterError: a value that its operator does not take, or a limit.
         """
@@ -98,8 +98,8 @@ class FilterTemplate:
         return self._build(find)
 
     def _find_argument(self, path: tuple[str, ...], arguments: Mapping[str, Any]) -> Any:
-        is_there, value = _look_up(arguments, path)
-        if not is_there:
+        _, value = _look_up(arguments, path)
+        if value is None:
             raise BadRequest(
                 f"Argument '{'.'.join(path)}' of subscription field '{self._field_name}' is required by its filter."
             )

@@ -45,7 +45,9 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
         ({"tls_cert": "a", "tls_key": "b", "tls_dev": True}, {}, "tls_dev makes its own certificate"),
         ({}, {"FANOUT_SUBSCRIPTIONS": "x"}, "FANOUT_SUBSCRIPTIONS: set this in the configuration file"),
         ({}, {"FANOUT_HEARTBEAT_INTERVAL_MS": "6000"}, "heartbeat_timeout_ms: give at least three times"),
-        ({}, {"FANOUT_REDIS_URL": ""}, "environment variable FANOUT_REDIS_URL: String should have at least 1"),
+        ({}, {"FANOUT_REDIS_URL": ""}, "environment variable FANOUT_REDIS_URL is empty: give it a value, or unset it"),
+        ({}, {"FANOUT_KEEP_ALIVE_INTERVAL_MS": "400000"}, "keep_alive_interval_ms: has to be below"),
+        ({"stream": [""]}, {}, "name at least one event stream"),
         ({}, {"FANOUT_STREAM": " "}, "name at least one event stream"),
     ],
 )

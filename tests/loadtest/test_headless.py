@@ -6,7 +6,7 @@ import pytest
 
 from loadtest import headless
 
-QUICK = ("--seconds", "2", "--users", "12", "--stay", "1", "--patience", "1")
+QUICK = ("--seconds", "6", "--users", "12", "--stay", "1", "--patience", "1")
 
 
 @pytest.mark.parametrize(("wrong", "code"), [((), 0), (("--wrong", "drop"), 1)], ids=["right", "drop"])

@@ -292,8 +292,19 @@ def test_a_template_replaces_plain_arguments() -> None:
         one.plan(request(query), ANYBODY)
 
 
+def test_null_for_an_argument_of_a_template_is_refused_like_one_left_out() -> None:
+    one = planner(with_templates(onCreateMessage={"roomId": {"eq": "$args.roomId"}}))
+    for query in (
+        "subscription { onCreateMessage { id } }",
+        "subscription { onCreateMessage(roomId: null) { id } }",
+        "subscription ($r: ID) { onCreateMessage(roomId: $r) { id } }",
+    ):
+        with pytest.raises(BadRequest, match="is required by its filter"):
+            one.plan(request(query, {"r": None}), ANYBODY)
+
+
 @given(
-    st.sampled_from(["r1", "r2", None]),
+    st.sampled_from(["r1", "r2"]),
     st.lists(
         st.tuples(st.sampled_from(["roomId", "author"]), st.sampled_from(["eq", "ne"]), st.sampled_from("ab")),
         max_size=3,
@@ -303,7 +314,7 @@ def test_a_template_replaces_plain_arguments() -> None:
     ),
 )
 def test_a_clients_filter_narrows_a_template_and_never_weakens_it(
-    room: str | None, conditions: list[tuple[str, str, str]], event: dict[str, Any]
+    room: str, conditions: list[tuple[str, str, str]], event: dict[str, Any]
 ) -> None:
     template = {"roomId": {"eq": "$args.roomId"}}
     one = planner(with_templates(onCreateMessage=template))
