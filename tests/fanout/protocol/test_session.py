@@ -79,7 +79,7 @@ def test_acknowledgement_is_known() -> None:
 def test_the_setting_s_timeout_is_told() -> None:
     agreement = negotiate("/graphql", "", [("sec-websocket-protocol", "graphql-ws")])
     assert isinstance(agreement, Agreement)
-    session = Session(agreement, Settings(connection_timeout_ms=1234))
+    session = Session(agreement, Settings(connection_timeout_ms=1234, keep_alive_interval_ms=1000))
     session.receive('{"type":"connection_init"}')
     assert session.authorized()[0] == Send(b'{"type":"connection_ack","payload":{"connectionTimeoutMs":1234}}')
 
