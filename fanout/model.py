@@ -76,6 +76,42 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 
+class OverflowPolicy(Enum):
+    """What becomes of the messages of a client that reads too slowly."""
+
+    CLOSE = "close"
+    DROP_OLDEST = "drop-oldest"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """A subscription's wish for the case that its client reads too slowly.
+
+    Args:
+        policy: see the enumeration.
+        path: for `LATEST` only: the field of the payload's value whose values are kept apart; empty: one for all.
+    """
+
+    policy: OverflowPolicy = OverflowPolicy.CLOSE
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a request asks of Fanout beyond GraphQL (`extensions.fanout`).
+
+    Args:
+        wants_positions: each payload is to tell its position.
+        after: the position to resume from, as the client gave it, not looked at yet; None: from now on.
+        overflow: what to do when the client reads too slowly.
+    """
+
+    wants_positions: bool = False
+    after: str | None = None
+    overflow: Overflow = Overflow()
+
+
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
     """A client's wish to subscribe, whatever the dialect it came in.
@@ -85,12 +121,14 @@ class SubscribeRequest:
         operation_name: which operation of the document, or None.
         variables: JSON values by variable name.
         headers: the credentials and other headers of this request, names in lower case.
+        extensions: what it asks for beyond GraphQL.
     """
 
     query: str
     operation_name: str | None
     variables: Mapping[str, Any]
     headers: Mapping[str, str]
+    extensions: Extensions = Extensions()
 
 
 class CloseReason(Enum):

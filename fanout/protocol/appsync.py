@@ -15,7 +15,17 @@ import orjson
 from fanout.errors import ClientFault
 from fanout.model import CloseReason, DialectName
 from fanout.protocol.conversation import BadMessage, Command, Init, Start, Stop
-from fanout.protocol.dialect import Dialect, EarlyStart, RepeatedId, Rules, read_id, read_operation, show_type
+from fanout.protocol.dialect import (
+    Dialect,
+    EarlyStart,
+    RepeatedId,
+    Rules,
+    read_fanout_extensions,
+    read_id,
+    read_operation,
+    show_type,
+)
+from fanout.protocol.extensions import MEMBER
 from fanout.protocol.headers import read_headers
 
 _KEEP_ALIVE = b'{"type":"ka"}'
@@ -83,9 +93,15 @@ def _read_start(message: Mapping[str, Any]) -> Start:
         raise BadMessage("'start': 'payload.data' does not hold valid JSON.", id=id) from None
     if not isinstance(operation, dict):
         raise BadMessage("'start': 'payload.data' does not hold a JSON object.", id=id)
-    headers = _read_authorization(payload.get("extensions"), id)
+    extensions = payload.get("extensions")
+    headers = _read_authorization(extensions, id)
     # The hash is salted per process and compared within one connection: a client can only deceive itself.
-    return read_operation(operation, id, headers, "'start': payload.data", hash(data))
+    fingerprint = hash(data)
+    asked = None  # gql writes a request's extensions into `data`
+    if extensions is not None and MEMBER in extensions:
+        asked = read_fanout_extensions(extensions)
+        fingerprint ^= hash(asked)
+    return read_operation(operation, id, headers, "'start': payload.data", fingerprint, asked)
 
 
 def _read_authorization(extensions: object, id: str) -> Mapping[str, str]:

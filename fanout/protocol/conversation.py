@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanout.errors import BadRequest
-from fanout.model import CloseReason, SubscribeRequest
+from fanout.model import CloseReason, Extensions, SubscribeRequest
+from fanout.protocol.extensions import NONE
 
 
 class BadMessage(BadRequest):
@@ -47,6 +48,8 @@ class Start:
         variables: JSON values by variable name.
         headers: credentials and other headers of this request alone, names in lower case.
         fingerprint: equal for a repetition of the same request; 0 in dialects that do not compare.
+        extensions: what is asked for beyond GraphQL, or what is wrong with that: this subscription is refused then,
+            and the conversation goes on in any dialect.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Start:
     variables: Mapping[str, Any]
     headers: Mapping[str, str]
     fingerprint: int
+    extensions: Extensions | BadRequest = NONE
 
 
 @dataclass(frozen=True, slots=True)

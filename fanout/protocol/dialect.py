@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 import orjson
 
-from fanout.errors import ClientFault
-from fanout.model import CloseReason, DialectName
+from fanout.errors import BadRequest, ClientFault
+from fanout.model import CloseReason, DialectName, Extensions
 from fanout.protocol.conversation import BadMessage, Command, Start
+from fanout.protocol.extensions import MEMBER, NONE, read_extensions
 
 # An id is written again in front of every event; UUIDs have 36 characters, and no client is known to use more.
 LONGEST_ID_CHARACTERS = 256
@@ -143,8 +144,23 @@ def read_id(message: Mapping[str, Any]) -> str:
     return id
 
 
+def read_fanout_extensions(extensions: object) -> Extensions | BadRequest:
+    """What a request's `extensions` ask of Fanout, or what is wrong with it; no object asks for nothing."""
+    if not isinstance(extensions, dict) or MEMBER not in extensions:
+        return NONE
+    try:
+        return read_extensions(extensions[MEMBER])
+    except BadRequest as fault:
+        return fault
+
+
 def read_operation(
-    operation: Mapping[str, Any], id: str, headers: Mapping[str, str], where: str, fingerprint: int = 0
+    operation: Mapping[str, Any],
+    id: str,
+    headers: Mapping[str, str],
+    where: str,
+    fingerprint: int = 0,
+    extensions: Extensions | BadRequest | None = None,
 ) -> Start:
     """The `{query, variables, operationName}` that all dialects have, as a command.
 
@@ -152,6 +168,7 @@ def read_operation(
         operation: the object that has these members; others are ignored.
         id, headers, fingerprint: members of the command, as they are.
         where: the object's name in error messages.
+        extensions: what is asked of Fanout; None: `operation` says so itself.
 
     Raises:
         BadMessage: a member is missing or of another type; an empty operation name is none.
@@ -167,7 +184,9 @@ def read_operation(
     operation_name = operation.get("operationName")
     if operation_name is not None and not isinstance(operation_name, str):
         raise BadMessage(f"{where}.operationName has to be a string.", id=id)
-    return Start(id, query, operation_name or None, variables, headers, fingerprint)
+    if extensions is None:
+        extensions = read_fanout_extensions(operation.get("extensions"))
+    return Start(id, query, operation_name or None, variables, headers, fingerprint, extensions)
 
 
 def show_type(message: Mapping[str, Any]) -> str:

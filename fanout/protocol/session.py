@@ -227,6 +227,7 @@ class Session:
     def _start(self, command: Start) -> list[Effect]:
         id = command.id
         effects: list[Effect] = []
+        extensions = command.extensions
         use = self._uses.get(id)
         if use is not None:
             match self.dialect.rules.repeated_id:
@@ -239,10 +240,14 @@ class Session:
         elif len(self._uses) >= self._settings.max_subscriptions_per_connection:
             return [Send(self.dialect.error(id, self._too_many()))]
         self._could_be_apollo = False
+        if isinstance(extensions, ClientFault):
+            self._uses.pop(id, None)  # the one that was to be replaced
+            effects.append(Send(self.dialect.error(id, extensions)))
+            return effects
         self._last_token += 1
         self._uses[id] = _Use(self._last_token, command.fingerprint)
         headers = overlay_headers(self._headers, command.headers)
-        request = SubscribeRequest(command.query, command.operation_name, command.variables, headers)
+        request = SubscribeRequest(command.query, command.operation_name, command.variables, headers, extensions)
         effects.append(Subscribe(id, orjson.dumps(id), request, self._last_token))
         return effects
 
@@ -297,4 +302,6 @@ class Session:
 
 
 def _measure(start: Start) -> int:
-    return _HELD_START_BYTES + len(start.query) + len(orjson.dumps(start.variables))
+    asked = start.extensions
+    position = "" if isinstance(asked, ClientFault) else asked.after or ""
+    return _HELD_START_BYTES + len(start.query) + len(orjson.dumps(start.variables)) + len(position)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fanout.model import CloseReason
+from fanout.model import CloseReason, Extensions, OverflowPolicy, SubscribeRequest
 
 
 @pytest.mark.parametrize("reason", CloseReason)
@@ -16,3 +16,11 @@ def test_labels_and_codes_are_distinct() -> None:
     shared = [reason for reason in CloseReason if reason.code == 1011]
     assert shared == [CloseReason.INTERNAL_ERROR, CloseReason.INIT_REFUSED]
     assert len({reason.code for reason in CloseReason}) == len(CloseReason) - 1
+
+
+def test_nothing_is_asked_for_unless_it_is_said() -> None:
+    extensions = SubscribeRequest("q", None, {}, {}).extensions
+    assert extensions == Extensions()
+    assert not extensions.wants_positions
+    assert extensions.after is None
+    assert extensions.overflow.policy is OverflowPolicy.CLOSE

@@ -31,17 +31,28 @@ json_values = st.recursive(
     max_leaves=6,
 )
 ids = st.sampled_from(["1", "2", "0b1e2d3c-4f5a-6789-abcd-ef0123456789", "ä", '"', ""]) | st.text(max_size=300)
+overflows = st.sampled_from(["close", "drop-oldest", "latest", "x"]) | st.fixed_dictionaries(
+    {}, optional={"policy": st.sampled_from(["close", "latest"]) | json_values, "path": st.text() | json_values}
+)
+fanout_extensions = st.fixed_dictionaries(
+    {},
+    optional={"positions": st.booleans(), "after": st.text() | json_values, "overflow": overflows | json_values},
+)
 operations = st.fixed_dictionaries(
     {},
     optional={
         "query": st.sampled_from(["subscription { a }", "subscription { b }"]) | json_values,
         "variables": st.dictionaries(st.text(), json_values, max_size=2) | json_values,
         "operationName": st.text() | json_values,
-        "extensions": json_values,
+        "extensions": st.fixed_dictionaries({"fanout": fanout_extensions}) | json_values,
     },
 )
 extensions = st.fixed_dictionaries(
-    {}, optional={"authorization": st.dictionaries(st.text(), json_values, max_size=2) | json_values}
+    {},
+    optional={
+        "authorization": st.dictionaries(st.text(), json_values, max_size=2) | json_values,
+        "fanout": fanout_extensions | json_values,
+    },
 )
 appsync_payloads = st.fixed_dictionaries(
     {}, optional={"data": operations.map(json.dumps) | json_values, "extensions": extensions | json_values}

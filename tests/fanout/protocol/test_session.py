@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import BadRequest, Unauthorized
-from fanout.model import CloseReason, DialectName
+from fanout.model import CloseReason, DialectName, Extensions
 from fanout.protocol import (
     APOLLO_WS,
     APPSYNC,
@@ -173,3 +173,39 @@ def test_no_keep_alive_after_the_end() -> None:
     assert session.keep_alive_message() is None
     assert not session.is_acknowledged
     assert session.subscription_count == 0
+
+
+FAULTY = {"query": "q", "extensions": {"fanout": {"after": 1}}}
+
+
+def test_a_mistake_in_the_extensions_is_told_and_the_conversation_goes_on() -> None:
+    session = connect(("sec-websocket-protocol", "graphql-transport-ws"))
+    session.receive('{"type":"connection_init"}')
+    session.authorized()
+    (effect,) = session.receive(json.dumps({"type": "subscribe", "id": "1", "payload": FAULTY}))
+    assert isinstance(effect, Send)
+    message = json.loads(effect.message)
+    assert (message["type"], message["id"]) == ("error", "1")
+    assert "extensions.fanout.after" in message["payload"][0]["message"]
+    (wish,) = session.receive('{"type":"subscribe","id":"1","payload":{"query":"q"}}')
+    assert isinstance(wish, Subscribe)
+
+
+def test_a_mistake_in_the_extensions_of_a_replacement_ends_what_it_replaces() -> None:
+    session = connect()
+    session.receive('{"type":"connection_init","payload":{"x-api-key":"k"}}')
+    session.authorized()
+    session.receive(APOLLO_START)
+    unsubscribe, error = session.receive(json.dumps({"type": "start", "id": "1", "payload": FAULTY}))
+    assert isinstance(unsubscribe, Unsubscribe)
+    assert isinstance(error, Send)
+    assert session.subscription_count == 0
+
+
+def test_what_is_asked_for_goes_with_the_request() -> None:
+    session = open_session()
+    (wish,) = session.receive(
+        '{"id":"1","type":"start","payload":{"data":"{\\"query\\":\\"q\\"}","extensions":{"fanout":{"after":"x"}}}}'
+    )
+    assert isinstance(wish, Subscribe)
+    assert wish.request.extensions == Extensions(wants_positions=True, after="x")
