@@ -257,6 +257,7 @@ class Connection(asyncio.Protocol):
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.CONT:
             data = bytes(frame.data)
+            frame.data = b""  # the parser holds on to its last frame: 400 bytes for a usual `start`
             if self._fragments is not None:
                 if data:  # empty ones count for no limit
                     self._fragments.append(data)

@@ -6,6 +6,7 @@ Knows nothing of sockets, sessions or GraphQL.
 from __future__ import annotations
 
 import logging
+import uuid
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.protocol import Protocol, Side, State
@@ -19,6 +20,8 @@ _logger.setLevel(logging.WARNING)
 # Without context takeover a connection keeps no compressor, and a group's frames can be shared.
 _DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 _SHARED_WINDOW_BITS = 15
+# websockets names each connection for its log; that we do not use, and one name for all takes no memory.
+_NAMELESS = uuid.UUID(int=0)
 
 
 class Handshake(ServerProtocol):
@@ -41,6 +44,7 @@ class WebSocket(Protocol):
     def __init__(self, handshake: Handshake, max_message_bytes: int) -> None:
         super().__init__(Side.SERVER, state=State.OPEN, max_size=max_message_bytes, logger=_logger)
         self.extensions = handshake.extensions
+        self.id = _NAMELESS
 
     @property
     def can_be_sent_deflated(self) -> bool:

@@ -248,7 +248,9 @@ class Session:
         self._uses[id] = _Use(self._last_token, command.fingerprint)
         headers = overlay_headers(self._headers, command.headers)
         request = SubscribeRequest(command.query, command.operation_name, command.variables, headers, extensions)
-        effects.append(Subscribe(id, orjson.dumps(id), request, self._last_token))
+        # Copied, because it is kept: what orjson returns holds on to its whole buffer, 4 KB for an id of 38 bytes.
+        id_bytes = bytes(memoryview(orjson.dumps(id)))
+        effects.append(Subscribe(id, id_bytes, request, self._last_token))
         return effects
 
     def _confirm(self, id: str, use: _Use, fingerprint: int) -> list[Effect]:
