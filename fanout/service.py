@@ -17,7 +17,7 @@ from fanout.auth import ApiKeys, Authorizer
 from fanout.bus import Bus
 from fanout.engine import Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
-from fanout.gateway import Gateway, Subscriptions, build_protocol_class
+from fanout.gateway import Gateway, HttpProtocol, Subscriptions, build_protocol_class
 from fanout.metrics import Metrics
 from fanout.schema import ApiSchema, MutationExecutor, SubscriptionPlanner, load_chat_schema, parse_schema
 from fanout.settings import Settings
@@ -96,7 +96,7 @@ async def serve(
             app,
             ws=build_protocol_class(gateway),
             loop="none",
-            http="httptools",
+            http=HttpProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,

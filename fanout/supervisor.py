@@ -7,6 +7,7 @@ listening socket would wake whichever process is quickest, and load would pile u
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -27,6 +28,9 @@ from fanout.settings import Settings
 logger = logging.getLogger("fanout.supervisor")
 
 _RESTART_DELAY_SECONDS = 1.0
+# An event is a few dozen objects that are free again when it is delivered, and neither connections nor deliveries
+# leave cycles. To look for them after 700 objects, Python's default, took 7 % of the time in the rooms scenario.
+_GARBAGE_THRESHOLDS = (10_000, 20, 20)
 
 
 def run_single(
@@ -37,6 +41,7 @@ def run_single(
     on_ready: Callable[[], None],
 ) -> None:
     """Serve in this process until told to stop. Raises what `fanout.service.serve` raises."""
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, redis_url, listeners, tls, on_ready))
 
@@ -59,7 +64,9 @@ def run_workers(
     """
     host, port = listener.getsockname()[:2]
     task = _Task(settings, redis_url, host, port, tls)
-    context = multiprocessing.get_context("spawn")
+    # Forked from a process that has imported everything and does nothing else: 20 MB per worker in place of 60.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fanout.cli"])
     stopping = threading.Event()
     workers = [_Worker(context, task, number) for number in range(settings.workers)]
 
@@ -100,7 +107,7 @@ class _Task:
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.SpawnContext, task: _Task, number: int) -> None:
+    def __init__(self, context: multiprocessing.context.ForkServerContext, task: _Task, number: int) -> None:
         self._ready, child = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(task, number, child), name=f"fanout-worker-{number}")
         self._process.start()
@@ -130,6 +137,8 @@ class _Worker:
 
 
 def _work(task: _Task, number: int, ready: Connection) -> None:
+    # Collecting garbage writes to every object that it looks at, and so would unshare what was imported.
+    gc.freeze()
     # Ctrl-C reaches the whole process group; the supervisor passes SIGTERM on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging(task.settings.log_level)

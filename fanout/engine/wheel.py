@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,8 +37,8 @@ class Wheel:
     """
 
     def __init__(self, now_ms: Callable[[], int] | None = None) -> None:
-        self.now_ms = now_ms or _read_loop_clock_ms
-        """The wheel's clock, in ms; the event loop's unless a test brings its own."""
+        self.now_ms = now_ms or _read_clock_ms
+        """The wheel's clock, in ms; the monotonic one unless a test brings its own."""
         self._slots: list[dict[Due, None]] = [{} for _ in range(SLOTS)]
         self._tick = 0
         self._handle: asyncio.TimerHandle | None = None
@@ -95,5 +96,6 @@ class Wheel:
         self.advance(self.now_ms())
 
 
-def _read_loop_clock_ms() -> int:
-    return int(asyncio.get_running_loop().time() * 1000)
+def _read_clock_ms() -> int:
+    # Not the event loop's clock: to ask for the running loop is a system call (getpid) in Python 3.11.
+    return time.monotonic_ns() // 1_000_000

@@ -3,6 +3,6 @@
 from fanout.gateway.connection import Connection
 from fanout.gateway.gateway import Gateway
 from fanout.gateway.subscriptions import Subscriptions
-from fanout.gateway.upgrade import build_protocol_class
+from fanout.gateway.upgrade import HttpProtocol, build_protocol_class
 
-__all__ = ["Connection", "Gateway", "Subscriptions", "build_protocol_class"]
+__all__ = ["Connection", "Gateway", "HttpProtocol", "Subscriptions", "build_protocol_class"]

@@ -174,11 +174,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def perform(self, effects: list[Effect]) -> None:
-        """Do what the session asks for, in order."""
+        """Do what the session asks for, in order; messages that follow one another are one write."""
+        frames: list[bytes] = []
         for effect in effects:
+            if isinstance(effect, Send):
+                frames.append(text_frame(effect.message))
+                continue
+            if frames:
+                self.write(b"".join(frames))
+                frames.clear()
             match effect:
-                case Send(message):
-                    self.write(text_frame(message))
                 case Subscribe():
                     self._gateway.subscriptions.start(self, effect)
                 case Unsubscribe(id):
@@ -187,6 +192,8 @@ class Connection(asyncio.Protocol):
                     self.perform(self._gateway.authorize_connection(self, headers))
                 case Close(reason, detail):
                     self.close(reason, detail)
+        if frames:
+            self.write(b"".join(frames))
 
     # The clock
 

@@ -161,12 +161,15 @@ async def test_a_worker_that_dies_is_replaced() -> None:
 
 
 def list_workers(served: Served) -> list[int]:
-    pid = served.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in read_command_line(child)]
+    (fork_server,) = (child for child in list_children(served.process.pid) if b"forkserver" in read_command_line(child))
+    return list_children(fork_server)
 
 
-def read_command_line(pid: str) -> bytes:
+def list_children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def read_command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed

@@ -12,7 +12,7 @@ import uvicorn
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.engine import Dispatcher, Registry, Wheel
-from fanout.gateway import Gateway, Subscriptions, build_protocol_class
+from fanout.gateway import Gateway, HttpProtocol, Subscriptions, build_protocol_class
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event
 from fanout.schema import SubscriptionPlanner, load_chat_schema
@@ -69,7 +69,7 @@ class Harness:
         config = uvicorn.Config(
             _answer_404,
             ws=build_protocol_class(self.gateway),
-            http="httptools",
+            http=HttpProtocol,
             lifespan="off",
             log_config=None,
             timeout_graceful_shutdown=1,

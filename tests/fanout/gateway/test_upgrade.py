@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
-from fanout.gateway import Connection, build_protocol_class
+from fanout.gateway import Connection, HttpProtocol, build_protocol_class
 from fanout.model import CloseReason
 from tests.fanout.gateway.conftest import Harness
 
@@ -24,3 +25,13 @@ async def test_uvicorn_closes_them_at_shutdown(harness: Harness) -> None:
         assert client.connection.close_code == CloseReason.DRAINING.code
     while harness.server.server_state.connections:
         await asyncio.sleep(0)
+
+
+async def test_an_upgrade_leaves_nothing_to_the_garbage_collector(harness: Harness) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with harness.connect():
+            assert not [found for found in gc.get_objects() if isinstance(found, HttpProtocol)]
+    finally:
+        gc.enable()
