@@ -13,11 +13,17 @@ from fanout.bus.entries import parse_id
 from fanout.bus.keys import Keys
 from fanout.bus.positions import Position
 
-# A holder that lost its connection finds its own token and goes on at once.
+# A holder that lost its connection finds its own token and goes on at once. A token ends with the lease's duration:
+# Redis keeps the moment of expiry, so if its clock was set back, a lease would outlive its holder by as much.
 _ACQUIRE = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
-  return redis.call('PTTL', KEYS[1])
+  local left, longest = redis.call('PTTL', KEYS[1]), tonumber(string.match(holder, ':(%d+)$'))
+  if longest and left > longest then
+    redis.call('PEXPIRE', KEYS[1], longest)
+    return longest
+  end
+  return left
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return -3
@@ -60,7 +66,7 @@ class Lease:
         self._lease = keys.lease(stream)
         self._checkpoint = keys.checkpoint(stream)
         self._lease_ms = lease_ms
-        self._token = secrets.token_hex(16)
+        self._token = f"{secrets.token_hex(16)}:{lease_ms}"
 
     async def acquire(self, link: Link) -> int:
         """Take the lease if it is free or already ours. Returns 0, or in how many ms it can be free."""

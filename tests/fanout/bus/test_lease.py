@@ -64,3 +64,13 @@ async def test_the_first_gateway_creates_the_checkpoint(link: Link) -> None:
     await create_checkpoint(link, KEYS, "s", Position(EntryId(3, 0), 3))
     await create_checkpoint(link, KEYS, "s", Position(EntryId(9, 0), 9))
     assert await Lease(KEYS, "s", 10_000).read_checkpoint(link) == Position(EntryId(3, 0), 3)
+
+
+async def test_it_does_not_outlive_its_holder_when_the_clock_of_redis_is_set_back(link: Link, redis: Redis) -> None:
+    one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 60_000)
+    await one.acquire(link)
+    await redis.pexpire(KEYS.lease("s"), 86_400_000)
+    assert await other.acquire(link) == 10_000, "the holder's own duration counts"
+    assert await redis.pttl(KEYS.lease("s")) <= 10_000
+    await redis.set(KEYS.lease("s"), "a holder of an older version", px=86_400_000)
+    assert await other.acquire(link) > 60_000
