@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance loadtest hold lock clean
+.PHONY: help setup run test check conformance faults loadtest hold lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ run: setup ## Serve the built-in chat API on http://127.0.0.1:8080 with an embed
 	$(BIN)/fanout serve
 
 test: setup ## Run the tests (Python only, under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not conformance"
+	$(BIN)/python -m pytest -m "not conformance and not faults"
 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
@@ -31,6 +31,9 @@ check: setup ## Lint, format and types
 conformance: setup ## Run the clients that need Node against a served process
 	cd tests/conformance && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -m conformance tests/conformance
+
+faults: setup ## Kill, stop and cut off processes under load, and reconcile every event for every subscriber
+	$(BIN)/python -m pytest -m faults tests/faults
 
 loadtest: setup ## Run locust headless against a service of its own for a short time
 	$(BIN)/python -m loadtest.headless

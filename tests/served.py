@@ -71,10 +71,11 @@ def serve(
     environment: Mapping[str, str] | None = None,
     keys: bool = True,
     directory: Path | None = None,
+    program: Sequence[str] = ("fanout",),
 ) -> Iterator[Served]:
-    """Run `fanout serve` on a free port of loopback, in a directory, until the block ends."""
+    """Run `fanout serve` on a free port of loopback, in a directory, until the block ends; `program` is its module."""
     given = ["--api-key", API_KEY, "--publisher-key", PUBLISHER_KEY] if keys else []
-    command = [sys.executable, "-m", "fanout", "serve", "--port", "0", *given, *arguments]
+    command = [sys.executable, "-m", *program, "serve", "--port", "0", *given, *arguments]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -27,9 +27,11 @@ class Valkey:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, decode_responses=True)
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """Start it, with options of the server beside our own."""
         command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        command += options
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
@@ -57,10 +59,11 @@ class Valkey:
 
 
 @contextmanager
-def run_valkey() -> Iterator[Valkey]:
+def run_valkey(*options: str) -> Iterator[Valkey]:
+    """A server that runs until the block ends."""
     with tempfile.TemporaryDirectory(prefix="fanout-test-") as directory:
         server = Valkey(Path(directory))
-        server.start()
+        server.start(*options)
         try:
             yield server
         finally:

@@ -1,0 +1,265 @@
+"""The books of a fault test: what was published, what every subscriber received, and where the two disagree.
+
+Knows no process, no socket and nothing of how Fanout works; only what it promises (docs/architecture.md):
+
+- One publisher writes event after event, so per stream the numbers of the events are the order of the stream.
+- A *life* is one subscription from its acknowledgement to its end. What it received in a stream has to be one unbroken
+  run of the events that it wants: in order, each once, as published. The run begins at the latest with the first event
+  whose publishing began after the acknowledgement was seen.
+- A life that is still live has received the run to its end. One that ended was told so, by a close or by the loss of
+  its connection: it may lack what came after its last receipt, and nothing before that.
+- A subscriber that resumes after its last position lives on: over all its connections it receives one unbroken run.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+STREAM = "fanout:events"
+_FIELDS = "{ id roomId priority }"
+
+
+class Kind(Enum):
+    """What can be wrong."""
+
+    MISSING = "missing"
+    DUPLICATE = "duplicate"
+    DISORDERED = "disordered"
+    STRAY = "stray"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One disagreement: a subscriber, and the number of an event."""
+
+    kind: Kind
+    subscriber: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is published. Numbers count from 0 over all streams."""
+
+    number: int
+    room: str
+    priority: int
+    stream: str = STREAM
+
+    def to_data(self, padding: str = "") -> dict[str, Any]:
+        data: dict[str, Any] = {"id": str(self.number), "roomId": self.room, "priority": self.priority}
+        return data | {"content": padding} if padding else data
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a subscriber asks for, and an evaluation of it that shares no line with Fanout's.
+
+    Args:
+        room: by the plain argument.
+        rooms: any of these, by a filter.
+        least_priority: by a filter that no bucket can be made of, beside nothing else.
+    """
+
+    room: str | None = None
+    rooms: tuple[str, ...] = ()
+    least_priority: int | None = None
+
+    def matches(self, event: Event) -> bool:
+        return (
+            (self.room is None or event.room == self.room)
+            and (not self.rooms or event.room in self.rooms)
+            and (self.least_priority is None or event.priority >= self.least_priority)
+        )
+
+    @property
+    def query(self) -> str:
+        if self.room is not None:
+            return f"subscription On($room: ID) {{ onCreateMessage(roomId: $room) {_FIELDS} }}"
+        if self.variables:
+            return f"subscription On($filter: MessageFilterInput) {{ onCreateMessage(filter: $filter) {_FIELDS} }}"
+        return f"subscription On {{ onCreateMessage {_FIELDS} }}"
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        if self.room is not None:
+            return {"room": self.room}
+        conditions: dict[str, Any] = {}
+        if self.rooms:
+            conditions["roomId"] = {"in": list(self.rooms)}
+        if self.least_priority is not None:
+            conditions["priority"] = {"ge": self.least_priority}
+        return {"filter": conditions} if conditions else {}
+
+
+@dataclass(slots=True)
+class Life:
+    """One subscription from its acknowledgement to its end.
+
+    Args:
+        subscriber: a name for people.
+        want: what it asked for.
+        due_from: number of the first event that is due; None while that is not known, since not every dialect
+            acknowledges: then it is due from its first receipt on.
+        received: numbers, as they came.
+        changed: numbers of events whose payload was not what was published.
+        ending: how it ended; empty while it is live.
+    """
+
+    subscriber: str
+    want: Want
+    due_from: int | None
+    received: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    ending: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return not self.ending
+
+
+class Books:
+    """Everything that happened in one test."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.lives: list[Life] = []
+        self._accepted: dict[int, str] = {}
+        self._wanted: dict[tuple[Want, str], list[int]] = {}
+        self._looked_at: dict[tuple[Want, str], int] = {}
+
+    # What the publisher writes
+
+    def begin(self, room: str, priority: int = 0, stream: str = STREAM) -> Event:
+        """An event is about to be published."""
+        event = Event(len(self.events), room, priority, stream)
+        self.events.append(event)
+        return event
+
+    def accept(self, event: Event, entry_id: str) -> None:
+        """Redis has answered with the id of the event's entry. What is never answered may be delivered or not."""
+        self._accepted[event.number] = entry_id
+
+    # What the subscribers write
+
+    def open(self, subscriber: str, want: Want, is_acknowledged: bool = True) -> Life:
+        """A subscription was acknowledged just now."""
+        life = Life(subscriber, want, len(self.events) if is_acknowledged else None)
+        self.lives.append(life)
+        return life
+
+    def receive(self, life: Life, data: Mapping[str, Any]) -> None:
+        """A life was delivered the data of one event."""
+        number = int(data["id"])
+        if life.due_from is None:
+            life.due_from = number
+        life.received.append(number)
+        if number >= len(self.events) or self.events[number].to_data() != data:
+            life.changed.append(number)
+
+    # What the test asks
+
+    @property
+    def accepted(self) -> int:
+        """How many events were accepted."""
+        return len(self._accepted)
+
+    def list_live(self) -> list[Life]:
+        return [life for life in self.lives if life.is_live]
+
+    def count_endings(self) -> Counter[str]:
+        return Counter(life.ending for life in self.lives if life.ending)
+
+    def is_caught_up(self, life: Life) -> bool:
+        """Whether the last receipt of a live life is the last one that is due, or a later one."""
+        if life.due_from is None:
+            return True
+        received = dict(self._last_received(life))
+        for stream in self._streams():
+            due = self._last_due(life, stream)
+            if due is not None and received.get(stream, -1) < due:
+                return False
+        return True
+
+    def judge(self) -> list[Finding]:
+        """All disagreements, of all lives."""
+        return [finding for life in self.lives for finding in self.judge_life(life)]
+
+    def judge_life(self, life: Life) -> list[Finding]:
+        findings = [Finding(Kind.CHANGED, life.subscriber, number) for number in life.changed]
+        known = [number for number in life.received if number < len(self.events)]
+        for stream in self._streams():
+            run = [number for number in known if self.events[number].stream == stream]
+            findings += self._judge_run(life, stream, run)
+        return findings
+
+    def _judge_run(self, life: Life, stream: str, run: Sequence[int]) -> Iterable[Finding]:
+        wanted = self._list_wanted(life.want, stream)
+        findings: list[Finding] = []
+        missing: set[int] = set()
+        seen: set[int] = set()
+        # Where the run has got to in `wanted`; None before its first event, which may come before what is due.
+        at: int | None = None
+        due_at = bisect_left(wanted, life.due_from or 0)
+        for number in run:
+            index = bisect_left(wanted, number)
+            if index == len(wanted) or wanted[index] != number:
+                findings.append(Finding(Kind.STRAY, life.subscriber, number))
+            elif number in seen:
+                findings.append(Finding(Kind.DUPLICATE, life.subscriber, number))
+            elif at is not None and index < at:
+                missing.discard(number)
+                findings.append(Finding(Kind.DISORDERED, life.subscriber, number))
+            else:
+                missing.update(wanted[due_at if at is None else at : index])
+                at = index + 1
+            seen.add(number)
+        if life.is_live and life.due_from is not None:
+            missing.update(wanted[due_at if at is None else at :])
+        findings += [
+            Finding(Kind.MISSING, life.subscriber, number) for number in sorted(missing & self._accepted.keys())
+        ]
+        return findings
+
+    def _streams(self) -> list[str]:
+        return list(dict.fromkeys(event.stream for event in self.events[:1000])) or [STREAM]
+
+    def _list_wanted(self, want: Want, stream: str) -> list[int]:
+        """Numbers of a stream's events that match; remembered, since many subscribers want the same."""
+        key = (want, stream)
+        wanted = self._wanted.setdefault(key, [])
+        for event in self.events[self._looked_at.get(key, 0) :]:
+            if event.stream == stream and want.matches(event):
+                wanted.append(event.number)
+        self._looked_at[key] = len(self.events)
+        return wanted
+
+    def _last_received(self, life: Life) -> Iterable[tuple[str, int]]:
+        missing = set(self._streams())
+        for number in reversed(life.received):
+            if not missing:
+                return
+            if number < len(self.events) and (stream := self.events[number].stream) in missing:
+                missing.discard(stream)
+                yield stream, number
+
+    def _last_due(self, life: Life, stream: str) -> int | None:
+        for number in reversed(self._list_wanted(life.want, stream)):
+            if number < (life.due_from or 0):
+                return None
+            if number in self._accepted:
+                return number
+        return None
+
+
+def describe(findings: Sequence[Finding], most: int = 20) -> str:
+    """Findings for people: how many of each kind, and the first ones."""
+    counts = Counter(finding.kind.value for finding in findings)
+    shown = [f"{finding.subscriber}: {finding.kind.value} event {finding.number}" for finding in findings[:most]]
+    return "\n".join([", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference", *shown])

@@ -1,0 +1,67 @@
+"""What a fault test is played on: a deployment, its books, a publisher and a crowd; reconciled at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.faults.clients import Crowd
+from tests.faults.deployment import Deployment, deploy
+from tests.faults.oracle import Books, Want, describe
+from tests.faults.publisher import Publisher
+
+ROOMS = ("a", "b", "c", "d")
+# By a plain argument, by a filter with buckets, by one without, and everything.
+WANTS = (
+    *(Want(room=room) for room in ROOMS),
+    Want(rooms=("a", "c")),
+    Want(rooms=("b", "d"), least_priority=3),
+    Want(least_priority=6),
+    Want(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One test's parts."""
+
+    deployment: Deployment
+    books: Books
+    crowd: Crowd
+    publisher: Publisher
+
+    def reconcile(self) -> None:
+        """Every event for every subscriber; also that nobody saw a wrong message and no gateway a defect of its own."""
+        findings = self.books.judge()
+        assert not findings, describe(findings)
+        faults = [fault for subscriber in self.crowd.subscribers for fault in subscriber.faults]
+        assert not faults, faults[:5]
+        defects = self.deployment.find_defects()
+        assert not defects, "".join(defects[:20])
+
+
+@asynccontextmanager
+async def set_scene(
+    gateways: int, *, rooms: Sequence[str] = ROOMS, has_keys: bool = True, **environment: str
+) -> AsyncIterator[Scene]:
+    """So many gateways, and nobody connected yet. If the test has not failed, all must be caught up and reconciled.
+
+    Args:
+        gateways: how many.
+        rooms: that events are in.
+        has_keys: whether events carry idempotency keys; only without are they free of that cost.
+        environment: settings of the gateways.
+    """
+    async with deploy(gateways, **environment) as deployment:
+        books = Books()
+        crowd = Crowd(books, deployment.list_ports)
+        publisher = Publisher(books, deployment.valkey.url, rooms, has_keys=has_keys)
+        scene = Scene(deployment, books, crowd, publisher)
+        try:
+            yield scene
+            await crowd.wait_caught_up()
+            scene.reconcile()
+        finally:
+            await crowd.leave()
+            await publisher.close()

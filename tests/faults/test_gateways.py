@@ -1,0 +1,125 @@
+"""Gateways that are killed, stopped and replaced: whoever stays connected misses nothing, whoever does not knows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.faults.deployment import SOON_WRITTEN_OFF, read_metric, wait_until_true
+from tests.faults.scene import WANTS, set_scene
+from tests.served import wait_until_async
+
+pytestmark = pytest.mark.faults
+
+
+async def test_a_gateway_is_killed_and_replaced() -> None:
+    async with set_scene(2) as scene:
+        await scene.crowd.join(WANTS, 4)
+        await scene.publisher.publish(200)
+        await scene.crowd.wait_caught_up()
+        victim = await scene.deployment.find_other()
+        orphans = [one for one in scene.crowd.subscribers if one.port == victim.port]
+        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
+        await scene.deployment.kill(victim)
+        replacement = await scene.deployment.start_gateway()
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.crowd.join(WANTS, 2)
+        scene.publisher.stop()
+        await publishing
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        assert await read_metric(replacement, "fanout_deliveries_total") > 0
+        # Only who was on it noticed, by a connection that was lost.
+        assert scene.books.count_endings() == {"lost": len(orphans)}
+
+
+async def test_the_router_is_killed() -> None:
+    async with set_scene(3) as scene:
+        await scene.crowd.join(WANTS, 6)
+        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
+        await wait_until_async(lambda: scene.books.accepted > 100)
+        for _ in range(2):  # the one that takes over, too
+            await scene.deployment.kill(await scene.deployment.find_router())
+            await scene.deployment.find_router()
+        scene.publisher.stop()
+        await publishing
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        assert scene.books.count_endings().keys() == {"lost"}
+
+
+async def test_the_router_is_stopped_and_goes_on_when_another_has_taken_over() -> None:
+    async with set_scene(2) as scene:
+        await scene.crowd.join(WANTS, 4)
+        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
+        for _ in range(2):
+            accepted = scene.books.accepted
+            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
+            router = await scene.deployment.find_router()
+            scene.deployment.stop(router)
+            assert await scene.deployment.find_router() is not router
+            accepted = scene.books.accepted
+            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
+            scene.deployment.go_on(router)
+        scene.publisher.stop()
+        await publishing
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        assert scene.books.count_endings() == {}  # nobody noticed
+
+
+async def test_a_gateway_is_stopped_for_so_long_that_it_is_written_off() -> None:
+    async with set_scene(2, **SOON_WRITTEN_OFF) as scene:
+        await scene.crowd.join(WANTS, 4)
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        router = await scene.deployment.find_router()
+        victim = await scene.deployment.find_other()
+        scene.deployment.stop(victim)
+        await wait_until_async(lambda: any("silent for too long" in line for line in router.log))
+        await scene.publisher.publish(100)
+        scene.deployment.go_on(victim)
+        # All of its clients are told; they come back, to either gateway.
+        told = len(scene.crowd.subscribers) // 2
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= told)
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        reasons = {detail for one in scene.crowd.subscribers for code, detail in one.endings if code == "4605"}
+        assert reasons == {"events may have been missed, connect again and reload (membership-lost)"}
+
+
+async def test_a_burst_while_a_gateway_is_stopped_waits_in_its_inbox() -> None:
+    async with set_scene(2, has_keys=False, FANOUT_INBOX_MAX_LENGTH="200000") as scene:
+        await scene.crowd.join(WANTS)
+        victim = await scene.deployment.find_other()
+        router = await scene.deployment.find_router()
+        scene.deployment.stop(victim)
+        await scene.publisher.publish(100_000, at_once=1000)
+        await wait_until_true(lambda: _has_routed(router, 100_000))
+        scene.deployment.go_on(victim)
+        await scene.crowd.wait_caught_up()
+        assert scene.books.count_endings() == {}
+
+
+async def test_a_burst_that_does_not_fit_into_the_inbox_is_told() -> None:
+    async with set_scene(2, has_keys=False, FANOUT_INBOX_MAX_LENGTH="1000") as scene:
+        await scene.crowd.join(WANTS, 2)
+        victim = await scene.deployment.find_other()
+        router = await scene.deployment.find_router()
+        told = sum(one.port == victim.port for one in scene.crowd.subscribers)
+        scene.deployment.stop(victim)
+        await scene.publisher.publish(10_000, at_once=1000)
+        await wait_until_true(lambda: _has_routed(router, 10_000))
+        scene.deployment.go_on(victim)
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] == told)
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        reasons = {detail for one in scene.crowd.subscribers for code, detail in one.endings if code == "4605"}
+        assert reasons == {"events may have been missed, connect again and reload (inbox-trimmed)"}
+
+
+async def _has_routed(gateway: object, count: int) -> bool:
+    return await read_metric(gateway, "fanout_events_routed_total") >= count  # type: ignore[arg-type]
