@@ -7,6 +7,7 @@ A filter goes through these steps, each a module that knows only those before it
     model       Filter: an OR of AND-groups in canonical form; operators has the meaning of each condition
     compile     Filter -> predicate on an event
     buckets     Filter, or event -> keys under which one finds the other, also from another process
+    accesses    AND-groups -> those that an event could match, without looking at the others
     index       many filters -> those that an event matches
 
 It has no dependencies, and knows neither GraphQL nor Redis nor asyncio. All of it may be called from any thread,

@@ -68,14 +68,10 @@ def event_bucket_keys(event: object, paths: Iterable[str]) -> list[BucketKey]:
 
 
 def access_candidates(group: Group) -> list[Condition]:
-    """The conditions that an AND-group can be looked up by: its `eq` and `in`, the probably most selective first.
-
-    What is selective can only be guessed from one filter: any string or number before a boolean or null, a field
-    with the name of an id before others, one value before several, a long text before a short one.
-    """
+    """The conditions that an AND-group can be looked up by: its `eq` and `in`, the probably most selective first."""
     candidates = [condition for condition in group if condition.operator in _ACCESS_OPERATORS]
     if len(candidates) > 1:
-        candidates.sort(key=_rank)
+        candidates.sort(key=guess_selectivity)
     return candidates
 
 
@@ -84,7 +80,12 @@ def access_values(access: Condition) -> tuple[Scalar, ...]:
     return access.value if isinstance(access.value, tuple) else (access.value,)
 
 
-def _rank(condition: Condition) -> tuple[bool, bool, bool, int]:
+def guess_selectivity(condition: Condition) -> tuple[bool, bool, bool, int]:
+    """A key to sort `eq` and `in` conditions by, the probably most selective first.
+
+    What is selective can only be guessed from one filter: any string or number before a boolean or null, a field
+    with the name of an id before others, one value before several, a long text before a short one.
+    """
     name, value = condition.path[-1], condition.value
     return (
         kind_of(value) in ("boolean", "null"),

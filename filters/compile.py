@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from filters.model import Condition, Filter
-from filters.operators import read_path, select_test
+from filters.operators import Test, read_path, select_test
 
 Predicate = Callable[[object], bool]
+
+Step = tuple[Test, Any, Any]
+"""A test, where its field is (a plain name instead of a path of one), and its prepared operand."""
 
 
 def compile_filter(filter: Filter) -> Predicate:
@@ -40,11 +43,30 @@ def compile_conditions(conditions: Sequence[Condition]) -> Predicate:
         return _matches_all
     if len(conditions) == 1:
         return _compile_condition(conditions[0])
+    steps = compile_steps(conditions)
+
+    def all_hold(event: Any) -> bool:
+        if event.__class__ is not dict:
+            event = {}
+        get = event.get
+        for test, path, operand in steps:
+            if not test(get(path) if path.__class__ is str else read_path(event, path), operand):
+                return False
+        return True
+
+    return all_hold
+
+
+def compile_steps(conditions: Sequence[Condition]) -> tuple[Step, ...]:
+    """An AND-group as what has to be done: read each path, and ask the test about what is there and the operand.
+
+    The index walks through these itself: a predicate for each of a million filters would be a closure more.
+    """
     steps = []
     for condition in conditions:
         test, operand = select_test(condition.operator, condition.value)
         steps.append((test, condition.path[0] if len(condition.path) == 1 else condition.path, operand))
-    return _compile_steps(tuple(steps))
+    return tuple(steps)
 
 
 def _matches_all(event: object) -> bool:  # noqa: ARG001  # the signature of every predicate
@@ -62,16 +84,3 @@ def _compile_condition(condition: Condition) -> Predicate:
         return test(event.get(name) if event.__class__ is dict else None, operand)
 
     return holds
-
-
-def _compile_steps(steps: tuple[tuple[Any, Any, Any], ...]) -> Predicate:
-    def all_hold(event: Any) -> bool:
-        if event.__class__ is not dict:
-            event = {}
-        get = event.get
-        for test, path, operand in steps:
-            if not test(get(path) if path.__class__ is str else read_path(event, path), operand):
-                return False
-        return True
-
-    return all_hold

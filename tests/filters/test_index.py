@@ -7,13 +7,13 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from filters.compile import compile_filter
 from filters.index import FilterIndex
 from filters.model import MATCH_ALL, Filter, intersect_filters
+from filters.operators import Operand, Operator, select_test
 from filters.parse import build_equality_filter, parse_filter
 from tests.filters import oracle, strategies
 
@@ -25,34 +25,78 @@ def room_index(count: int) -> FilterIndex[str]:
     return index
 
 
-def count_predicate_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The events that any predicate compiled from now on is asked about."""
+def count_tests(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The fields that the tests of any filter added from now on are asked about."""
     calls: list[object] = []
 
-    def compile_counting(filter: Any) -> Any:
-        predicate = compile_filter(filter)
+    def select_counting(operator: Operator, operand: Operand) -> Any:
+        test, prepared = select_test(operator, operand)
 
-        def counting(event: object) -> bool:
-            calls.append(event)
-            return predicate(event)
+        def counting(field: Any, value: Any) -> bool:
+            calls.append(field)
+            return test(field, value)
 
-        return counting
+        return counting, prepared
 
-    monkeypatch.setattr("filters.index.compile_filter", compile_counting)
+    monkeypatch.setattr("filters.compile.select_test", select_counting)
     return calls
 
 
-def test_a_predicate_runs_once_per_distinct_filter_and_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = count_predicate_calls(monkeypatch)
+def condition(field_name: str, operator: str, value: Any) -> dict[str, Any]:
+    return {"fieldName": field_name, "operator": operator, "value": value}
+
+
+def any_of(*groups: list[dict[str, Any]]) -> Filter:
+    return parse_filter({"filterGroup": [{"filters": group} for group in groups]}, strategies.NO_LIMITS)
+
+
+def test_a_group_is_tested_once_per_distinct_filter_and_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = count_tests(monkeypatch)
     index: FilterIndex[int] = FilterIndex()
-    group = [[{"fieldName": name, "operator": "eq", "value": 1}] for name in "ab"]
-    filter = parse_filter({"filterGroup": [{"filters": conditions} for conditions in group]})
+    filter = any_of([condition("tags", "containsAny", ["x", "y", "z"]), condition("score", "ne", 1)])
     for number in range(50):
         index.add(number, filter)
-    assert len(index.match({"a": 1, "b": 1})) == 50
-    assert len(calls) == 1
-    assert index.match({"a": 2}) == []
-    assert len(calls) == 1, "an event that no access finds needs no predicate"
+    assert len(index.match({"tags": ["x", "y"], "score": 2})) == 50
+    assert index.match({"tags": ["x", "y"], "score": 1}) == []
+    assert calls == [2, 1]
+    assert index.match({"tags": ["other"], "score": 2}) == []
+    assert calls == [2, 1], "an event that no access finds is not tested"
+
+
+@pytest.mark.parametrize(
+    ("operator", "operand", "field"),
+    [
+        ("eq", "x", "x"),
+        ("eq", None, None),
+        ("in", ["x", "y"], "x"),
+        ("contains", "x", ["x"]),
+        ("contains", "x", "-x-"),
+        ("containsAny", ["x", "y"], ["y"]),
+        ("beginsWith", "x", "xy"),
+        ("between", [1, 3], 3),
+        ("ge", 1, 1),
+        ("lt", "x", "b"),
+    ],
+)
+def test_what_the_lookup_has_established_is_not_tested_again(
+    monkeypatch: pytest.MonkeyPatch, operator: str, operand: Any, field: Any
+) -> None:
+    calls = count_tests(monkeypatch)
+    index: FilterIndex[str] = FilterIndex()
+    index.add("key", any_of([condition("field", operator, operand)]))
+    assert index.match({"field": field}) == ["key"]
+    assert index.match({"field": 0}) == []
+    assert calls == []
+
+
+def test_only_excluding_operators_are_scanned() -> None:
+    index: FilterIndex[str] = FilterIndex()
+    for operator in Operator:
+        operand: Any = {"in": ["a", "b"], "notIn": ["a", "b"], "between": ["a", "b"], "containsAny": ["a"]}.get(
+            operator.value, "a"
+        )
+        index.add(operator.value, any_of([condition("field", operator.value, operand)]))
+    assert "3 scanned" in repr(index)
 
 
 def test_the_work_of_a_match_does_not_grow_with_filters_that_do_not_fit() -> None:
@@ -78,8 +122,7 @@ def test_the_work_of_a_match_does_not_grow_with_filters_that_do_not_fit() -> Non
 
 def test_an_access_that_many_filters_share_is_avoided() -> None:
     index = room_index(100)
-    assert "room: 99 values" in repr(index)
-    assert "kind: 1 values" in repr(index)
+    assert "1 at kind values, 99 at room values" in repr(index)
 
 
 def test_paths_are_looked_at_only_while_a_filter_uses_them() -> None:
@@ -87,9 +130,9 @@ def test_paths_are_looked_at_only_while_a_filter_uses_them() -> None:
     index.add("one", build_equality_filter({"room": "x"}))
     index.add("two", build_equality_filter({"room": "x"}))
     index.add("three", build_equality_filter({"author": "x"}))
-    assert "room: 1 values" in repr(index)
+    assert "1 at room values" in repr(index)
     index.remove("one")
-    assert "room: 1 values" in repr(index)
+    assert "1 at room values" in repr(index)
     index.remove("two")
     assert "room" not in repr(index)
     assert index.match({"room": "x", "author": "x"}) == ["three"]
@@ -201,20 +244,49 @@ class IndexAgainstDict(RuleBasedStateMachine):
     def teardown(self) -> None:
         for key in self.demands:
             self.index.remove(key)
-        assert repr(self.index) == "<FilterIndex: 0 keys, 0 filters, 0 scanned, accesses {}>"
+        assert repr(self.index) == "<FilterIndex: 0 keys, 0 filters, 0 scanned, spots {}>"
 
 
-def test_any_sequence_of_operations() -> None:
+@pytest.fixture
+def everything_is_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few filters are as many thousand: spots become nodes, chunks are split and runs of chunks are several."""
+    monkeypatch.setattr("filters.accesses.node.CROWD", 2)
+    monkeypatch.setattr("filters.accesses.bounds._LARGEST_CHUNK", 2)
+    monkeypatch.setattr("filters.accesses.intervals._LARGEST_CHUNK", 2)
+    monkeypatch.setattr("filters.accesses.intervals._RUN", 2)
+
+
+def run_any_sequence_of_operations() -> None:
     run_state_machine_as_test(
         IndexAgainstDict, settings=settings(strategies.thorough, max_examples=100, stateful_step_count=40)
     )
 
 
-@given(st.lists(demands, max_size=6), st.lists(strategies.events, min_size=1, max_size=4))
-@strategies.thorough
-def test_matches_are_those_of_the_oracle(wanted: list[Demand], events: list[object]) -> None:
+def test_any_sequence_of_operations() -> None:
+    run_any_sequence_of_operations()
+
+
+@pytest.mark.usefixtures("everything_is_crowded")
+def test_any_sequence_of_operations_in_a_crowd() -> None:
+    run_any_sequence_of_operations()
+
+
+def check_against_the_oracle(wanted: list[Demand], events: list[object]) -> None:
     index: FilterIndex[int] = FilterIndex()
     for number, demand in enumerate(wanted):
         index.add(number, build(demand))
     for event in events:
         assert sorted(index.match(event)) == [number for number, demand in enumerate(wanted) if is_met(demand, event)]
+
+
+@given(st.lists(demands, max_size=6), st.lists(strategies.events, min_size=1, max_size=4))
+@strategies.thorough
+def test_matches_are_those_of_the_oracle(wanted: list[Demand], events: list[object]) -> None:
+    check_against_the_oracle(wanted, events)
+
+
+@pytest.mark.usefixtures("everything_is_crowded")
+@given(st.lists(demands, min_size=6, max_size=25), st.lists(strategies.events, min_size=1, max_size=4))
+@settings(strategies.brief, max_examples=40, suppress_health_check=list(HealthCheck))
+def test_matches_in_a_crowd_are_those_of_the_oracle(wanted: list[Demand], events: list[object]) -> None:
+    check_against_the_oracle(wanted, events)
