@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance faults loadtest hold lock clean
+.PHONY: help setup run test check conformance faults loadtest bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,8 +38,8 @@ faults: setup ## Kill, stop and cut off processes under load, and reconcile ever
 loadtest: setup ## Run locust headless against a service of its own for a short time
 	$(BIN)/python -m loadtest.headless
 
-hold: setup ## Hold 10,000 subscribed connections and measure memory and time to the last receipt
-	$(BIN)/python -m loadtest.hold
+bench: setup ## Measure against the targets of docs/performance.md; ARGS="--only rooms" for one scenario
+	$(BIN)/python -m loadtest.bench $(ARGS)
 
 lock: ## Resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt

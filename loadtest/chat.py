@@ -14,6 +14,11 @@ SUBSCRIBE = """subscription OnCreateMessage($roomId: ID) {
   onCreateMessage(roomId: $roomId) { id roomId author content createdAt }
 }"""
 
+# A room of one's own, and another one: a single subscription hears both.
+SUBSCRIBE_TO_ROOMS = """subscription OnCreateMessage($rooms: [ID!]) {
+  onCreateMessage(filter: {roomId: {in: $rooms}}) { id roomId author content createdAt }
+}"""
+
 CREATE = """mutation CreateMessage($input: CreateMessageInput!) {
   createMessage(input: $input) { id roomId author content createdAt }
 }"""

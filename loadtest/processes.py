@@ -63,6 +63,7 @@ def run_service(
     *,
     command: Sequence[str] | None = None,
     cores: Collection[int] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """Serve on a free loopback port while the context lasts.
 
@@ -71,13 +72,14 @@ def run_service(
         options: further options of `fanout serve`.
         command: what to start instead of `fanout serve`; has to take the same options.
         cores: processor cores to keep the service on; None for any.
+        environment: further variables, for settings that have no option.
 
     Raises:
         ProcessError: it ended or was not ready within 30 s.
     """
     line = [*(command or find_service_command()), "--host", "127.0.0.1", "--port", "0", *options]
-    environment = os.environ | {"FANOUT_API_KEY": api_key, "FANOUT_PUBLISHER_KEY": publisher_key}
-    with _run(line, environment, cores) as started:
+    keys = {"FANOUT_API_KEY": api_key, "FANOUT_PUBLISHER_KEY": publisher_key}
+    with _run(line, os.environ | (environment or {}) | keys, cores) as started:
         url = started.wait_for(lambda: _find_endpoint(started.read_output()), "an endpoint in its output")
         started.wait_for(lambda: _is_ready(url) or None, f"{url}/readyz to answer 200")
         yield Service(url, started.process.pid, started.output)
@@ -97,6 +99,20 @@ def run_redis(*, cores: Collection[int] | None = None) -> Iterator[str]:
         with _run([_find_redis(), *settings], dict(os.environ), cores) as started:
             started.wait_for(lambda: _answers_ping(path) or None, "an answer to PING")
             yield url
+
+
+@contextmanager
+def run_program(
+    line: Sequence[str], *, cores: Collection[int] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a program that prints a URL once it listens; yields the URL and the process, whose stdin is a pipe.
+
+    Raises:
+        ProcessError: it ended or printed no URL within 30 s.
+    """
+    with _run(list(line), dict(os.environ), cores, stdin=subprocess.PIPE) as started:
+        url = started.wait_for(lambda: _find_endpoint(started.read_output()), "a URL in its output")
+        yield url, started.process
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +138,17 @@ class _Started:
 
 
 @contextmanager
-def _run(command: list[str], environment: Mapping[str, str], cores: Collection[int] | None) -> Iterator[_Started]:
+def _run(
+    command: list[str],
+    environment: Mapping[str, str],
+    cores: Collection[int] | None,
+    *,
+    stdin: int = subprocess.DEVNULL,
+) -> Iterator[_Started]:
     with tempfile.TemporaryDirectory(prefix="fanout-load-") as directory:
         output = Path(directory) / "output"
         with output.open("wb") as stream, _on_cores(cores):
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
-            )
+            process = subprocess.Popen(command, stdin=stdin, stdout=stream, stderr=subprocess.STDOUT, env=environment)
         try:
             yield _Started(command[0], process, output)
         finally:
@@ -138,6 +158,8 @@ def _run(command: list[str], environment: Mapping[str, str], cores: Collection[i
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 @contextmanager

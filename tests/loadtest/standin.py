@@ -2,7 +2,7 @@
 
 Takes what `loadtest.processes.run_service` gives, serves AppSync's dialect and both ways of publishing for the chat
 API, and with `--redis-url` the event stream. `--wrong KIND` makes every 7th delivery `drop`, `duplicate`, `stray`
-(another room gets it) or `swap` (it is held back until the one after it).
+(another room gets it) or `swap` (it is held back until the one after it); with `all`, nothing is delivered.
 """
 
 import argparse
@@ -27,6 +27,8 @@ class Standin:
         self.held: dict[tuple[WebSocket, str], str] = {}
 
     async def deliver(self, message: dict) -> None:
+        if self.wrong == "all":
+            return
         for (connection, id), room in list(self.subscribers.items()):
             if room != message["roomId"]:
                 if self.wrong == "stray" and self._is_turn():
@@ -116,7 +118,7 @@ async def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--redis-url")
-    parser.add_argument("--wrong", choices=("drop", "duplicate", "stray", "swap"))
+    parser.add_argument("--wrong", choices=("all", "drop", "duplicate", "stray", "swap"))
     options = parser.parse_args()
     standin = Standin(options.wrong)
     with socket.create_server((options.host, options.port), backlog=1024) as listener:

@@ -1,8 +1,11 @@
 """Judged from outside by the `websockets` library."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
@@ -64,3 +67,40 @@ def test_a_long_frame_is_read():
 def test_frames_of_another_kind_are_refused(head):
     with pytest.raises(frames.FrameError, match="not a plain final frame"):
         frames.split_frames(head)
+
+
+def _deflate(text: bytes, cut: int) -> bytes:
+    """A stored block ahead of a compressed one, as a shared payload behind one's own id may be sent (RFC 7692)."""
+    stored = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
+    compressed = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    head = stored.compress(text[:cut]) + stored.flush(zlib.Z_SYNC_FLUSH)
+    tail = compressed.compress(text[cut:]) + compressed.flush(zlib.Z_SYNC_FLUSH)
+    return head + tail[:-4]
+
+
+def _mark_compressed(payload: bytes) -> bytes:
+    data = bytearray(Frame(Opcode.TEXT, payload).serialize(mask=False))
+    data[0] |= 0x40
+    return bytes(data)
+
+
+@pytest.mark.parametrize("cut", [0, 40])
+def test_compressed_frames_are_read_if_agreed_to(cut):
+    text = b'{"id":"00000000-0000-4000-8000-000000000000","type":"data"}' * 3
+    data = _mark_compressed(_deflate(text, cut))
+    assert frames.split_frames(data, deflate=True) == ([frames.Frame(frames.TEXT, text)], b"")
+    with pytest.raises(frames.FrameError, match="compressed message"):
+        frames.split_frames(_mark_compressed(b"\xff" * 9), deflate=True)
+
+
+def test_compression_is_insisted_on():
+    server = ServerProtocol(
+        subprotocols=["graphql-ws"], extensions=[ServerPerMessageDeflateFactory(server_no_context_takeover=True)]
+    )
+    server.receive_data(frames.build_upgrade("127.0.0.1:1", "/graphql", ("graphql-ws",), deflate=True))
+    (request,) = server.events_received()
+    server.send_response(server.accept(request))
+    answer = b"".join(server.data_to_send())
+    assert frames.split_upgrade(answer, "graphql-ws", deflate=True) == b""
+    with pytest.raises(frames.FrameError, match="extensions b'permessage-deflate"):
+        frames.split_upgrade(answer, "graphql-ws")

@@ -1,10 +1,20 @@
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from loadtest.measure import describe_machine, percentile, read_resident_bytes
+from loadtest.measure import (
+    count_descriptors,
+    describe_machine,
+    list_children,
+    percentile,
+    read_cpu_seconds,
+    read_kernel_memory,
+    read_memory,
+    read_resident_bytes,
+)
 
 
 def test_resident_memory_includes_descendants():
@@ -35,3 +45,23 @@ def test_the_machine_is_described_in_one_line():
     text = describe_machine()
     assert f"{os.cpu_count()} cores" in text
     assert "\n" not in text
+
+
+def test_memory_and_processor_time_of_a_tree():
+    child = "import sys; block = bytearray(b'x' * 40_000_000); print(flush=True); sys.stdin.read()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"\n"
+        (inner,) = list_children(process.pid)
+        whole, alone = read_memory(process.pid), read_memory(process.pid, descendants=False)
+        assert 40_000_000 < whole.proportional_bytes < whole.resident_bytes
+        assert alone.resident_bytes < 40_000_000
+        assert read_cpu_seconds(process.pid) > read_cpu_seconds(inner) > 0
+        assert count_descriptors(inner) == 3
+
+
+def test_the_kernels_share_counts_sockets():
+    before = read_kernel_memory()
+    with socket.create_server(("127.0.0.1", 0)):
+        assert read_kernel_memory().tcp_sockets > 0
+    assert min(before.slab_bytes, before.available_bytes) > 0

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from loadtest import processes
-from loadtest.processes import ProcessError, find_service_command, run_redis, run_service
+from loadtest.processes import ProcessError, find_service_command, run_program, run_redis, run_service
 
 
 def test_a_service_is_ready_when_given_and_gone_afterwards():
@@ -56,3 +56,18 @@ def test_the_command_is_the_one_of_this_environment(monkeypatch, tmp_path):
         find_service_command()
     (tmp_path / "fanout").touch()
     assert find_service_command() == [str(tmp_path / "fanout"), "serve"]
+
+
+def test_a_program_with_a_url_takes_commands():
+    code = "print('on http://127.0.0.1:1/'); import sys; sys.stdout.flush(); sys.exit(sys.stdin.read() != 'go')"
+    with run_program([sys.executable, "-c", code]) as (url, process):
+        assert url == "http://127.0.0.1:1"
+        process.stdin.write(b"go")
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_further_settings_are_given_by_environment():
+    with run_service("api", "publish", environment={"FANOUT_LOG_LEVEL": "error"}) as service:
+        environment = Path(f"/proc/{service.pid}/environ").read_bytes().split(b"\0")
+        assert {b"FANOUT_API_KEY=api", b"FANOUT_LOG_LEVEL=error"} <= set(environment)

@@ -1,0 +1,121 @@
+"""`make bench`: the benchmark suite. Its targets, and what is measured how, are in docs/performance.md.
+
+    python -m loadtest.bench                    # everything, within 15 minutes
+    python -m loadtest.bench --only wide        # one scenario
+    python -m loadtest.bench --quick            # seconds: shows that it works, says nothing about speed
+    python -m loadtest.bench --write-docs       # puts the last run's table into docs/performance.md
+
+Writes bench.json and bench.md. Exits with 0 if every delivery arrived as it has to, whether targets are met or not;
+1 if one did not, 2 if it could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+
+from loadtest.floor import compile_floor
+from loadtest.measure import describe_machine
+from loadtest.processes import ProcessError
+from loadtest.progress import Progress
+from loadtest.report import Outcome, Report, read_report, write_between_marks
+from loadtest.scenarios.connections import run_compression, run_idle, run_memory
+from loadtest.scenarios.delivery import run_burst, run_rooms, run_wide
+from loadtest.stage import Setting, share_cores
+from loadtest.swarm import SwarmError
+
+SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
+    "wide": run_wide,
+    "burst": run_burst,
+    "rooms": run_rooms,
+    "memory": run_memory,
+    "idle": run_idle,
+    "compression": run_compression,
+}
+_QUICK_SCALE = 0.005
+_DOCUMENT = Path("docs/performance.md")
+_RECORD = Path("docs/performance/bench.json")
+
+
+def main(arguments: Sequence[str] | None = None, *, service_command: Sequence[str] | None = None) -> int:
+    """Run it and return the exit code: 0 passed, 1 a fault, 2 could not be run.
+
+    Args:
+        arguments: command line.
+        service_command: what to serve with instead of `fanout serve`.
+    """
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="run this scenario; may be given again")
+    parser.add_argument("--quick", action="store_true", help="small and short: shows that it works")
+    parser.add_argument("--output", type=Path, default=Path(".fanout/bench"), help="folder for the results")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds until a receipt is missing [30]")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the last run into {_DOCUMENT} and {_RECORD}")
+    options = parser.parse_args(arguments)
+    try:
+        if options.write_docs:
+            return _write_docs(options.output)
+        with tempfile.TemporaryDirectory(prefix="fanout-bench-") as folder, Progress(sys.stderr) as progress:
+            report = _run(options, Path(folder), progress, service_command)
+    except (ProcessError, SwarmError, redis.RedisError, OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "bench.json").write_text(report.to_json())
+    (options.output / "bench.md").write_text(report.to_markdown())
+    print(report.to_markdown(), end="")
+    for outcome in report.outcomes:
+        if outcome.faults:
+            print(f"bench: {outcome.scenario} FAILED {outcome.faults} {'; '.join(outcome.examples)}", file=sys.stderr)
+    return 0 if report.is_good else 1
+
+
+def _run(
+    options: argparse.Namespace, folder: Path, progress: Progress, service_command: Sequence[str] | None
+) -> Report:
+    gateway_cores, client_cores = share_cores()
+    program = compile_floor(folder)
+    setting = Setting(
+        progress=progress.tell,
+        gateway_cores=gateway_cores,
+        client_cores=client_cores,
+        floor_program=program,
+        scale=_QUICK_SCALE if options.quick else 1.0,
+        service_command=service_command,
+        timeout_s=options.timeout,
+        quiet_s=0.1 if options.quick else 0.5,
+    )
+    began = time.monotonic()
+    outcomes = []
+    for name in options.only or SCENARIOS:
+        with progress.step(name):
+            outcomes.append(SCENARIOS[name](setting))
+    conditions = [
+        "Gateway on one core; clients, publisher and Valkey on the other."
+        if gateway_cores is not None
+        else "All processes on the one core that there is.",
+        "Floor: the loop in C." if program is not None else "Floor: the loop in Python, there was no C compiler.",
+    ]
+    if options.quick:
+        conditions.append("A quick run: the figures mean nothing.")
+    date = datetime.now(UTC).date().isoformat()
+    return Report(date, describe_machine(), conditions, time.monotonic() - began, outcomes)
+
+
+def _write_docs(folder: Path) -> int:
+    report = read_report(folder / "bench.json")
+    write_between_marks(_DOCUMENT, report.to_markdown())
+    _RECORD.parent.mkdir(parents=True, exist_ok=True)
+    _RECORD.write_text(report.to_json())
+    print(f"bench: {_DOCUMENT} and {_RECORD} hold the run of {report.date}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
