@@ -69,10 +69,13 @@ class Identity:
 
     Args:
         mode: AppSync's authorization mode, for example `API_KEY`.
+        subject: who it is, as operators name and see it; never a credential. Of an API key the first 16 digits of
+            its SHA-256, `sha256:0123456789abcdef`.
         claims: what `$identity.x` in a filter template can read; empty for an API key, as in AppSync.
     """
 
     mode: str
+    subject: str = ""
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -158,6 +161,7 @@ class CloseReason(Enum):
     SLOW_CLIENT = (4603, "slow-client", "client reads too slowly, connect again")
     UNRESPONSIVE = (4604, "unresponsive", "no answer to a ping")
     EVENTS_MISSED = (4605, "events-missed", "events may have been missed, connect again and reload")
+    LIMIT_EXCEEDED = (4606, "limit-exceeded", "a limit was exceeded, connect again later")
 
     def __init__(self, code: int, label: str, text: str) -> None:
         self.code = code

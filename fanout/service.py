@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from fanout.auth import ApiKeys, Authorizer
 from fanout.bus import Bus
 from fanout.engine import Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
-from fanout.gateway import Gateway, HttpProtocol, Subscriptions, build_protocol_class
+from fanout.gateway import Gateway, Limits, Server, Subscriptions, build_http_class, build_protocol_class
 from fanout.metrics import Metrics
 from fanout.schema import ApiSchema, MutationExecutor, SubscriptionPlanner, load_chat_schema, parse_schema
 from fanout.settings import Settings
@@ -96,46 +94,17 @@ async def serve(
             app,
             ws=build_protocol_class(gateway),
             loop="none",
-            http=HttpProtocol,
+            http=build_http_class(gateway),
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             backlog=4096,
-            timeout_graceful_shutdown=max(1, settings.shutdown_grace_ms // 1000),
             ssl_certfile=tls.cert if tls else None,
             ssl_keyfile=tls.key if tls else None,
         )
-        server = _Server(config, on_ready)
+        server = Server(config, gateway, on_ready)
         await server.serve(sockets=list(listeners))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it accepts connections, and lets us clean up after a signal.
-
-    uvicorn's own `capture_signals` raises the signal again when it is done, which would end the process before
-    the bus has given its lease and buckets back.
-    """
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
 
 
 @asynccontextmanager
@@ -164,25 +133,28 @@ async def _assemble(settings: Settings, redis_url: str) -> AsyncIterator[tuple[G
         missed=close_subscribers,
         metrics=metrics,
     )
+    limits = Limits(settings, wheel.now_ms)
     subscriptions = Subscriptions(
         registry,
         authorize=lambda request: authorizer.authorize_client(request.headers),
         plan=planner.plan,
         directory=bus,
         metrics=metrics,
+        limits=limits,
     )
-    gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics)
+    gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
     app = create_app(
         executor=MutationExecutor(schema, settings),
         publish=bus.publish,
         authorizer=authorizer,
         schema=schema,
         metrics=metrics,
-        is_ready=lambda: bus.is_ready,
+        is_ready=lambda: gateway.admission.describe_unreadiness() or bus.is_ready,
         settings=settings,
     )
     await bus.start()
     wheel.start()
+    gateway.start()
     try:
         yield gateway, app
     finally:

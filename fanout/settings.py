@@ -7,13 +7,23 @@ that order of precedence; docs/operations.md lists them. `load_settings` is the 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from fanout.errors import ConfigurationError
 
@@ -111,8 +121,12 @@ class Settings(BaseModel):
     """Longest life of a connection; AppSync's value."""
     lifetime_jitter: Fraction = 0.1
     """Fraction by which a life may be shorter, so that reconnects do not pile up."""
+    drain_delay_ms: NonNegativeInt = 0
+    """After SIGTERM, how long `/readyz` says no while everything is still served: load balancers have to notice."""
+    drain_per_second: PositiveInt = 1_000
+    """Clients closed per second after that, so that they do not all reconnect at once; more if they are many."""
     shutdown_grace_ms: PositiveInt = 10_000
-    """After SIGTERM, the time for clients to take what was written and close."""
+    """After `drain_delay_ms`, all the time there is for closing clients; who has not closed by then is cut off."""
     close_timeout_ms: PositiveInt = 10_000
     """A client that has not answered our close frame by then is cut off; how long a slow one may take to read why."""
     max_subscriptions_per_connection: PositiveInt = 200
@@ -123,8 +137,40 @@ class Settings(BaseModel):
     """Largest message from a client."""
     max_outgoing_bytes: PositiveInt = 1024 * 1024
     """Unsent bytes per connection before it is closed as a slow client."""
+    work_budget_ms: PositiveInt = 20
+    """Time that messages from clients may take of one turn of the event loop; what is left waits its turn."""
     compression: bool = False
     """Offer permessage-deflate without context takeover: a payload is compressed once per group of subscribers."""
+
+    # Overload
+    max_connections: PositiveInt | None = None
+    """Open connections of one gateway, HTTP included, before new WebSockets get 503; else its file descriptors do."""
+    max_unauthenticated_connections: PositiveInt | None = None
+    """Those among them that have not initialised, before new WebSockets get 503."""
+    max_memory_bytes: PositiveInt | None = None
+    """Resident memory of one gateway, looked at once a second, before new WebSockets get 503; Linux only."""
+    max_connections_per_address: PositiveInt | None = None
+    """WebSockets from one address (IPv6: one /64). No default: behind a proxy or NAT many clients are one address."""
+    max_connections_per_identity: PositiveInt | None = None
+    """WebSockets of one identity. No default: an API key is that of all users of an application."""
+    max_connects_per_second_per_address: PositiveFloat | None = None
+    """New WebSockets from one address, on the average of `rate_window_ms`."""
+    max_connects_per_second_per_identity: PositiveFloat | None = None
+    """The same of one identity."""
+    max_subscribes_per_second_per_address: PositiveFloat | None = None
+    """Starts of subscriptions from one address, on the same average."""
+    max_subscribes_per_second_per_identity: PositiveFloat | None = None
+    """The same of one identity."""
+    max_messages_per_second_per_address: PositiveFloat | None = None
+    """Messages (pings and pongs too) from one address, on the same average; beyond it the client is closed."""
+    max_messages_per_second_per_identity: PositiveFloat | None = None
+    """The same of one identity."""
+    rate_window_ms: PositiveInt = 10_000
+    """What was not used of a rate for so long can be used at once: clients that reconnect start all they had."""
+    request_timeout_ms: PositiveInt = 60_000
+    """An HTTP request whose body has not come by then is cut off; its header has `init_timeout_ms`."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed; for all others the address is that of the peer."""
 
     # Documents and filters
     max_document_tokens: PositiveInt = 3_000
@@ -156,11 +202,16 @@ class Settings(BaseModel):
             raise ValueError("keep_alive_interval_ms: has to be below connection_timeout_ms, or clients reconnect")
         if not self.stream or not all(self.stream):
             raise ValueError("stream: name at least one event stream")
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {error}; give addresses or networks like 10.0.0.0/8") from None
         return self
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
-_LIST_SETTINGS = {"api_key", "publisher_key", "stream"}
+_LIST_SETTINGS = {"api_key", "publisher_key", "stream", "trusted_proxies"}
 _FILE_ONLY_SETTINGS = {"subscriptions"}
 
 

@@ -31,6 +31,7 @@ _RESTART_DELAY_SECONDS = 1.0
 # An event is a few dozen objects that are free again when it is delivered, and neither connections nor deliveries
 # leave cycles. To look for them after 700 objects, Python's default, took 7 % of the time in the rooms scenario.
 _GARBAGE_THRESHOLDS = (10_000, 20, 20)
+_TELL_AGAIN_SECONDS = 0.2
 
 
 def run_single(
@@ -73,7 +74,7 @@ def run_workers(
     def stop(signal_number: int, frame: object) -> None:
         del signal_number, frame
         stopping.set()
-        for worker in workers:
+        for worker in workers:  # the second time too: it ends their waiting for clients
             worker.terminate()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,9 +91,10 @@ def run_workers(
                 stopping.wait(_RESTART_DELAY_SECONDS)
                 workers[index] = _Worker(context, task, index)
     for worker in workers:
-        worker.terminate()
+        worker.terminate_once()
     for worker in workers:
-        worker.join()
+        # With one that cannot start, the others have nobody to wait for: they are told again until they end.
+        worker.join(again=bool(failures))
     if failures and not stopping.is_set():
         raise FanoutError(failures[0])
 
@@ -112,6 +114,7 @@ class _Worker:
         self._process = context.Process(target=_work, args=(task, number, child), name=f"fanout-worker-{number}")
         self._process.start()
         child.close()
+        self._is_told = False
 
     def wait_until_ready(self) -> str:
         """Why the worker cannot serve; empty once it does. Called again: why it ended, as far as it has said."""
@@ -129,10 +132,19 @@ class _Worker:
         return self._process.sentinel
 
     def terminate(self) -> None:
+        """Tell the worker to drain; told twice, it does not wait for its clients."""
+        self._is_told = True
         if self._process.is_alive():
             self._process.terminate()
 
-    def join(self) -> None:
+    def terminate_once(self) -> None:
+        if not self._is_told:
+            self.terminate()
+
+    def join(self, *, again: bool) -> None:
+        while again and self._process.is_alive():
+            self._process.join(_TELL_AGAIN_SECONDS)
+            self.terminate()
         self._process.join()
 
 

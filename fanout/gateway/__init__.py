@@ -2,7 +2,19 @@
 
 from fanout.gateway.connection import Connection
 from fanout.gateway.gateway import Gateway
+from fanout.gateway.http_protocol import HttpProtocol, build_http_class
+from fanout.gateway.limits import Limits
+from fanout.gateway.server import Server
 from fanout.gateway.subscriptions import Subscriptions
-from fanout.gateway.upgrade import HttpProtocol, build_protocol_class
+from fanout.gateway.upgrade import build_protocol_class
 
-__all__ = ["Connection", "Gateway", "HttpProtocol", "Subscriptions", "build_protocol_class"]
+__all__ = [
+    "Connection",
+    "Gateway",
+    "HttpProtocol",
+    "Limits",
+    "Server",
+    "Subscriptions",
+    "build_http_class",
+    "build_protocol_class",
+]

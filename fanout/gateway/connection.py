@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         for event in websocket.events_received():
             if isinstance(event, Frame):
                 if self.closing is None:
-                    self._receive_frame_guarded(event)
+                    self._gateway.turns.do(self, event)
             else:
                 self._upgrade(cast(Request, event))
         self._flush()
@@ -135,10 +135,41 @@ class Connection(asyncio.Protocol):
             self._gateway.subscriptions.redirect(self)
 
     def shutdown(self) -> None:
-        """Called by uvicorn when the server stops."""
+        """Called by the server when it stops."""
         self.close(CloseReason.DRAINING)
 
+    def abort(self) -> None:
+        """End the connection without another word."""
+        self._transport.abort()
+
     # What the gateway and the subscriptions call
+
+    @property
+    def peer_address(self) -> str:
+        """The other end of the TCP connection; a proxy's, if there is one. Known while it is open."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else "unix"
+
+    def handle(self, work: Frame | list[Effect]) -> None:
+        """A frame of the client, or what is left to do of one."""
+        if self.closing is not None:
+            return
+        try:
+            if isinstance(work, Frame):
+                self._receive_frame(work)
+            else:
+                self.perform(work)
+        except Exception:  # our defect: this client is told, and all others go on
+            logger.exception("a message could not be handled")
+            self.close(CloseReason.INTERNAL_ERROR)
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     @property
     def dialect(self) -> Dialect:
@@ -174,9 +205,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def perform(self, effects: list[Effect]) -> None:
-        """Do what the session asks for, in order; messages that follow one another are one write."""
+        """Do what the session asks for, in order; messages that follow one another are one write.
+
+        Starts that no longer fit into this turn of the event loop are left for the next one.
+        """
         frames: list[bytes] = []
-        for effect in effects:
+        has_started = False
+        for index, effect in enumerate(effects):
             if isinstance(effect, Send):
                 frames.append(text_frame(effect.message))
                 continue
@@ -185,7 +220,11 @@ class Connection(asyncio.Protocol):
                 frames.clear()
             match effect:
                 case Subscribe():
+                    if has_started and self._gateway.turns.is_over:
+                        self._gateway.turns.put_back(self, effects[index:])
+                        return
                     self._gateway.subscriptions.start(self, effect)
+                    has_started = True
                 case Unsubscribe(id):
                     self._gateway.subscriptions.end(self, id)
                 case Authorize(headers):
@@ -248,19 +287,18 @@ class Connection(asyncio.Protocol):
     def _upgrade(self, request: Request) -> None:
         handshake = self._websocket
         assert isinstance(handshake, Handshake)
-        self.session = self._gateway.accept(handshake, request)
+        self.session = self._gateway.accept(self, handshake, request)
         self._flush()
         if self.session is not None:
             self._websocket = WebSocket(handshake, self._gateway.settings.max_message_bytes)
 
-    def _receive_frame_guarded(self, frame: Frame) -> None:
-        try:
-            self._receive_frame(frame)
-        except Exception:  # our defect: this client is told, and all others go on
-            logger.exception("a message could not be handled")
-            self.close(CloseReason.INTERNAL_ERROR)
-
     def _receive_frame(self, frame: Frame) -> None:
+        limits = self._gateway.limits
+        if limits.counts_messages:
+            excess = limits.receive(self)
+            if excess is not None:
+                self.close(CloseReason.LIMIT_EXCEEDED, excess.message)
+                return
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.CONT:
             data = bytes(frame.data)

@@ -8,12 +8,17 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from fanout.engine import Pending, Subscription, Wheel
 from fanout.errors import ClientFault
+from fanout.gateway.addresses import FORWARDED_HEADER, AddressReader
+from fanout.gateway.admission import Admission, Refused
+from fanout.gateway.limits import Limits
 from fanout.gateway.subscriptions import Subscriber, Subscriptions
+from fanout.gateway.turns import Turns, Worker
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, DialectName, Identity
@@ -21,10 +26,13 @@ from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
 
-class Connection(Subscriber, Protocol):
+class Connection(Subscriber, Worker[Frame | list[Effect]], Protocol):
     """What the gateway needs of a connection."""
 
     session: Session | None
+
+    @property
+    def peer_address(self) -> str: ...
 
     def begin_keep_alive(self) -> None: ...
 
@@ -40,6 +48,10 @@ class Gateway:
         subscriptions: starts and ends subscriptions.
         wheel: the clock of all connections.
         metrics: counts what happens.
+        limits: what one client may do; the one that `subscriptions` asks.
+
+    Raises:
+        ConfigurationError: a limit that cannot be kept on this system.
     """
 
     def __init__(
@@ -49,16 +61,32 @@ class Gateway:
         subscriptions: Subscriptions,
         wheel: Wheel,
         metrics: Metrics,
+        limits: Limits,
     ) -> None:
         self.settings = settings
         self.subscriptions = subscriptions
         self.wheel = wheel
         self.metrics = metrics
+        self.limits = limits
+        self.admission = Admission(settings)
+        self.turns: Turns[Frame | list[Effect]] = Turns(settings.work_budget_ms)
         self._authorize = authorize
+        self._addresses = AddressReader(settings.trusted_proxies)
         self._connections: dict[Connection, DialectName] = {}
 
-    def accept(self, handshake: Handshake, request: Request) -> Session | None:
+    def start(self) -> None:
+        """Begin to watch this process."""
+        self.wheel.schedule(self.admission, self.wheel.now_ms())
+
+    def accept(self, connection: Connection, handshake: Handshake, request: Request) -> Session | None:
         """Answer an upgrade request through `handshake`. Returns the session, or None if it was refused."""
+        refused = self._find_refusal(connection, request)
+        if refused is not None:
+            self.metrics.refusals[refused.reason] += 1
+            response = handshake.reject(refused.status, refused.message + "\n")
+            response.headers["Retry-After"] = str(refused.retry_after_seconds)
+            handshake.send_response(response)
+            return None
         path, _, query_string = request.path.partition("?")
         headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         agreement = negotiate(path, query_string, headers)
@@ -79,7 +107,11 @@ class Gateway:
         session = connection.session
         assert session is not None
         try:
-            self._authorize(headers)
+            identity = self._authorize(headers)
+            if self.limits.is_active:
+                excess = self.limits.identify(connection, identity.subject)
+                if excess is not None:
+                    raise excess.to_fault()
         except ClientFault as fault:
             self.metrics.refusals[fault.error_type] += 1
             return session.refused(fault)
@@ -98,7 +130,10 @@ class Gateway:
 
     def forget(self, connection: Connection) -> None:
         """End all that a connection has here. Doing it twice does nothing."""
+        self.turns.drop(connection)
         self.subscriptions.end_all(connection)
+        if self.limits.is_active:
+            self.limits.leave(connection)
         dialect = self._connections.pop(connection, None)
         if dialect is not None:
             self.metrics.connections[dialect] -= 1
@@ -124,6 +159,14 @@ class Gateway:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def _find_refusal(self, connection: Connection, request: Request) -> Refused | None:
+        refused = self.admission.find_refusal(len(self.admission.open_connections) - len(self))
+        if refused is not None or not self.limits.is_active:
+            return refused
+        forwarded = request.headers.get_all(FORWARDED_HEADER)
+        excess = self.limits.connect(connection, self._addresses.read(connection.peer_address, forwarded))
+        return None if excess is None else excess.to_refused()
 
 
 def _delivery_times(subscriptions: Iterable[Subscription | Pending]) -> Iterable[int]:

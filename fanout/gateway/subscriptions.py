@@ -15,6 +15,7 @@ from typing import Protocol
 from fanout.engine import Group, Pending, Registry, Subscription
 from fanout.engine.registry import JoinParts, Write
 from fanout.errors import ClientFault
+from fanout.gateway.limits import Limits
 from fanout.metrics import Metrics
 from fanout.model import Bucket, DialectName, Identity, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
@@ -64,12 +65,14 @@ class Subscriptions:
         plan: Planner,
         directory: BucketDirectory,
         metrics: Metrics,
+        limits: Limits,
     ) -> None:
         self._registry = registry
         self._authorize = authorize
         self._plan = plan
         self._directory = directory
         self._metrics = metrics
+        self._limits = limits
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
 
@@ -81,6 +84,8 @@ class Subscriptions:
         """
         try:
             identity = self._authorize(wish.request)
+            if self._limits.is_active:
+                self._check_limits(subscriber, identity)
             plan = self._plan(wish.request, identity)
         except ClientFault as fault:
             self._metrics.refusals[fault.error_type] += 1
@@ -145,6 +150,11 @@ class Subscriptions:
         # The acknowledgement is written first, so that no data message can precede it.
         subscriber.acknowledge(id, token)
         subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
+
+    def _check_limits(self, subscriber: Subscriber, identity: Identity) -> None:
+        excess = self._limits.subscribe(subscriber, identity.subject)
+        if excess is not None:
+            raise excess.to_fault()
 
     def _give_up(self, group: Group) -> None:
         # A registration that is cancelled takes back what it has done.

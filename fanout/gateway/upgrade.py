@@ -1,4 +1,4 @@
-"""What uvicorn is given as its protocol classes, HTTP and WebSocket. Knows uvicorn's contract, which the rest need not.
+"""What uvicorn is given as its WebSocket protocol class. Knows uvicorn's contract, which the rest need not.
 
 uvicorn (0.54) calls `cls(config=, server_state=, app_state=)`, `connection_made(transport)`, then
 `data_received` with the upgrade request written out again, and only then sets the transport's protocol.
@@ -10,22 +10,10 @@ import asyncio
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fanout.gateway.connection import Connection
 from fanout.gateway.gateway import Gateway
-
-
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which goes away at once when its connection is upgraded.
-
-    It and its parser refer to each other, so that every upgrade left 24 objects to the garbage collector.
-    """
-
-    def handle_websocket_upgrade(self) -> None:
-        super().handle_websocket_upgrade()
-        self.parser = None  # type: ignore[assignment]
 
 
 def build_protocol_class(gateway: Gateway) -> type[asyncio.Protocol]:

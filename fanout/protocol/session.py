@@ -144,6 +144,8 @@ class Session:
         """The gateway does not accept the connection: the reason is told and the connection closed."""
         if self._phase is not _Phase.AUTHORIZING:
             return []
+        if isinstance(fault, LimitExceeded):  # the same client may be welcome later
+            return self._tell_and_close(fault, CloseReason.LIMIT_EXCEEDED)
         return self._tell_and_close(fault, self.dialect.rules.refused_init)
 
     def subscribed(self, id: str, token: int) -> list[Effect]:

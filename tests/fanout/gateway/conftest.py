@@ -12,7 +12,7 @@ import uvicorn
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.engine import Dispatcher, Registry, Wheel
-from fanout.gateway import Gateway, HttpProtocol, Subscriptions, build_protocol_class
+from fanout.gateway import Gateway, Limits, Server, Subscriptions, build_http_class, build_protocol_class
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event
 from fanout.schema import SubscriptionPlanner, load_chat_schema
@@ -41,7 +41,7 @@ class Harness:
     """A gateway and its surroundings in this process."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(api_key=(API_KEY,), **settings)
+        self.settings = Settings(**{"api_key": (API_KEY,), "shutdown_grace_ms": 1000, **settings})
         self.now_ms = 1_000_000
         self.metrics = Metrics()
         self.registry = Registry(self.metrics)
@@ -53,14 +53,19 @@ class Harness:
         self.dispatcher = Dispatcher(
             self.registry, schema.subscriptions_of, self.settings.max_payload_bytes, self.metrics, self.wheel.now_ms
         )
+        self.limits = Limits(self.settings, self.wheel.now_ms)
         self.subscriptions = Subscriptions(
             self.registry,
             lambda request: authorizer.authorize_client(request.headers),
             SubscriptionPlanner(schema, self.settings).plan,
             self.directory,
             self.metrics,
+            self.limits,
         )
-        self.gateway = Gateway(self.settings, authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics)
+        self.gateway = Gateway(
+            self.settings, authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits
+        )
+        self.gateway.start()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ids = 0
@@ -69,15 +74,18 @@ class Harness:
         config = uvicorn.Config(
             _answer_404,
             ws=build_protocol_class(self.gateway),
-            http=HttpProtocol,
+            http=build_http_class(self.gateway),
             lifespan="off",
             log_config=None,
-            timeout_graceful_shutdown=1,
         )
-        self.server = uvicorn.Server(config)
+        self.server = Server(config, self.gateway, lambda: None)
         self._serving = asyncio.create_task(self.server._serve(sockets=[self._listener]))
         while not self.server.started:
             await asyncio.sleep(0)
+
+    @property
+    def stopped(self) -> bool:
+        return self._serving.done()
 
     async def stop(self) -> None:
         self.server.should_exit = True
