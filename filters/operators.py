@@ -11,7 +11,7 @@ points, with regard to case.
 | `eq` | null | null or missing |
 | `ne` | as `eq` | anything for which `eq` does not hold: also null, missing, of another kind, a list |
 | `lt` `le` `gt` `ge` | string, number | of the same kind and in that order; never null, missing or of another kind |
-| `between` | two strings, two numbers | of the same kind and from the first to the second, both INCLUSIVE |
+| `between` | two strings, two numbers | of the same kind and from the first, the lower, to the second, both INCLUSIVE |
 | `beginsWith` | string | a string that starts with it |
 | `contains` | string | a string that it is part of, or a list that has an element equal to it |
 | `contains` | number | a list that has an element equal to it |
@@ -90,6 +90,8 @@ _OPERATOR_FOR_ONE_VALUE = {Operator.IN: Operator.EQ, Operator.NOT_IN: Operator.N
 # Up to here scanning a tuple is about as fast as hashing, and a frozenset of five values takes 728 bytes, not 80.
 _LARGEST_SCANNED_TUPLE = 8
 
+_LONGEST_QUOTE = 60
+
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -154,12 +156,23 @@ def normalise_operand(operator: Operator, operand: object, field_name: str) -> t
     if operator is Operator.BETWEEN:
         if len(values) != 2 or kind_of(values[0]) != kind_of(values[1]):
             raise FilterError(f"filter on '{field_name}': operator `between` takes two numbers or two strings")
+        if values[0] > values[1]:  # type: ignore[operator]  # both numbers or both strings
+            raise FilterError(
+                f"filter on '{field_name}': operator `between` takes the lower value first: "
+                f"no value is between {_shorten(values[0])} and {_shorten(values[1])}"
+            )
     elif len(values) > 1:
         by_text = {scalar_text(value): value for value in values}
         values = [by_text[text] for text in sorted(by_text)]
     if operator in _OPERATOR_FOR_ONE_VALUE and values[0] == values[-1]:
         return _OPERATOR_FOR_ONE_VALUE[operator], values[0]
     return operator, tuple(values)
+
+
+def _shorten(value: Scalar) -> str:
+    """A value in the text of an error."""
+    text = scalar_text(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
 def _normalise_scalar(operator: Operator, value: Any, field_name: str) -> Scalar:

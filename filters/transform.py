@@ -32,6 +32,8 @@ def to_subscription_filter(
     """Expand a nested filter into `{"filterGroup": [{"filters": [...]}, ...]}`, to be given to `parse_filter`.
 
     Null instead of operators, of a list, or of `obj` itself counts as not given: typed GraphQL inputs are full of them.
+    So does an object that is empty, and an `and` of nothing, which always holds. An `or` of nothing never does: taking
+    it for no filter would send everything to a client that asked for nothing, so it is refused.
 
     Args:
         obj: the nested filter, as a mapping or as the JSON text of one.
@@ -44,7 +46,7 @@ def to_subscription_filter(
         The expanded filter; its `filterGroup` is empty when there is no condition in `obj` and no rule.
 
     Raises:
-        FilterError: text that is not JSON, another shape, `not`, or too many combinations.
+        FilterError: text that is not JSON, another shape, `not`, an empty `or`, or too many combinations.
     """
     expansion = _Expansion(frozenset(ignored_fields), limits.combinations)
     alternatives = expansion.expand(_load(obj) if isinstance(obj, str) else obj, _DEEPEST_NESTING)
@@ -93,7 +95,10 @@ class _Expansion:
                 result = self.multiply(result, alternatives) if result and alternatives else result or alternatives
             return result
         if name == "or":
-            return self._join(self.expand(part, depth) for part in _list_of(name, value))
+            parts = _list_of(name, value)
+            if not parts:
+                raise FilterError("filter: `or` takes at least one alternative: an empty one holds for no event")
+            return self._join(self.expand(part, depth) for part in parts)
         if not isinstance(value, Mapping):
             _refuse_operators(name, value)
         return self._join([[_condition(name, operator, operand)]] for operator, operand in value.items())

@@ -47,6 +47,9 @@ class Placeholder:
 Find = Callable[[Placeholder, str | None], Any]
 """The value for a placeholder; also told the operator that it is the whole operand of, else None."""
 
+Arrange = Callable[[list[Any]], list[Any]]
+"""What is done to the bounds of a `between` that placeholders stand in."""
+
 
 class FilterTemplate:
     """A template for one subscription field, checked when it is made.
@@ -67,7 +70,7 @@ class FilterTemplate:
         self._roots: set[str] = set()
         try:
             self._template = self._parse(template)
-            sampled = self._build(lambda placeholder, operator: _sample(placeholder, operator, field))
+            sampled = self._build(lambda placeholder, operator: _sample(placeholder, operator, field), _in_order)
         except FilterError as error:
             raise ConfigurationError(
                 f"subscriptions.{field_name}.filter: {error.message.removeprefix('filter: ')}"
@@ -140,8 +143,8 @@ class FilterTemplate:
                 f"subscriptions.{self._field_name}.filter: {text!r} cannot stand as {where}, only as a value"
             )
 
-    def _build(self, find: Find) -> Filter:
-        filled = _fill(self._template, find, None)
+    def _build(self, find: Find, arrange: Arrange = list) -> Filter:
+        filled = _fill(self._template, find, arrange, None)
         if "filterGroup" not in filled:
             filled = to_subscription_filter(filled, limits=self._limits)
             if not filled["filterGroup"]:
@@ -149,19 +152,30 @@ class FilterTemplate:
         return parse_filter(filled, self._limits)
 
 
-def _fill(node: Any, find: Find, operator: str | None) -> Any:
+def _fill(node: Any, find: Find, arrange: Arrange, operator: str | None) -> Any:
     if isinstance(node, Placeholder):
         return find(node, operator)
     if isinstance(node, dict):
         # In one form an operand stands under its operator's name, in the other beside it.
         named = node.get("operator")
         return {
-            name: _fill(child, find, str(named) if named is not None and name == "value" else name)
+            name: _fill(child, find, arrange, str(named) if named is not None and name == "value" else name)
             for name, child in node.items()
         }
     if isinstance(node, list):
-        return [_fill(child, find, None) for child in node]
+        values = [_fill(child, find, arrange, None) for child in node]
+        if operator == "between" and any(isinstance(child, Placeholder) for child in node):
+            return arrange(values)
+        return values
     return node
+
+
+def _in_order(samples: list[Any]) -> list[Any]:
+    """Bounds of which one is a sample, lower first: what takes its place later may well be in order."""
+    try:
+        return sorted(samples)
+    except TypeError:
+        return samples
 
 
 def _look_up(values: Any, path: tuple[str, ...]) -> tuple[bool, Any]:

@@ -58,7 +58,7 @@ def operands_of(operator: str) -> st.SearchStrategy[Any]:
         case "containsAny":
             return st.lists(ordered, min_size=1, max_size=12)
         case "between":
-            return st.one_of(*(st.lists(kind, min_size=2, max_size=2) for kind in (strings, numbers)))
+            return st.one_of(*(st.lists(kind, min_size=2, max_size=2).map(sorted) for kind in (strings, numbers)))
         case "beginsWith":
             return strings
     return ordered
@@ -98,7 +98,7 @@ def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "a": operator_objects(),
             "b": st.one_of(st.none(), operator_objects()),
             "and": st.lists(inner, max_size=2),
-            "or": st.lists(inner, max_size=2),
+            "or": st.lists(inner, min_size=1, max_size=2),
         },
     )
 

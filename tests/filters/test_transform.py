@@ -129,6 +129,14 @@ def test_other_shapes_are_refused(obj: object) -> None:
         to_subscription_filter(obj)
 
 
+@pytest.mark.parametrize("obj", [{"or": []}, {"a": {"eq": 1}, "or": []}, {"and": [{"or": []}]}, '{"or": []}'])
+def test_an_empty_or_is_refused(obj: object) -> None:
+    with pytest.raises(FilterError, match=r"^filter: `or` takes at least one alternative"):
+        to_subscription_filter(obj)
+    with pytest.raises(FilterError, match=r"^filter: `or` takes at least one alternative"):
+        to_subscription_filter(obj, (), {"a": {"eq": 1}})
+
+
 @pytest.mark.parametrize("rules", [{"a": {}}, {"a": {"eq": 1, "ne": 2}}, {"a": 1}, {"and": [{}]}, {"or": {"eq": 1}}])
 def test_bad_rules_are_refused(rules: dict[str, Any]) -> None:
     with pytest.raises(FilterError, match=r"^filter: "):

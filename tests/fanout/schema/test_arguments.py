@@ -48,7 +48,7 @@ def test_a_filter_without_conditions_is_none(arguments: dict[str, Any]) -> None:
     assert read_enhanced_filter(field("object"), arguments, LIMITS) is None
 
 
-@pytest.mark.parametrize("text", ["", "  ", "{}", "null", '{"or": []}'])
+@pytest.mark.parametrize("text", ["", "  ", "{}", "null", '{"and": []}'])
 def test_a_text_without_conditions_is_none(text: str) -> None:
     assert read_enhanced_filter(field("text"), {"filter": text}, LIMITS) is None
 
@@ -67,7 +67,13 @@ def test_enhanced_filters_in_each_form(name: str, given: Any) -> None:
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [("{", "JSON"), ('{"a": {"nope": 5}}', "nope"), ('{"a": {"in": [1,2,3,4,5,6]}}', "maximum value limit 5")],
+    [
+        ("{", "JSON"),
+        ('{"or": []}', "at least one alternative"),
+        ('{"a": {"between": [5, 1]}}', "lower value first"),
+        ('{"a": {"nope": 5}}', "nope"),
+        ('{"a": {"in": [1,2,3,4,5,6]}}', "maximum value limit 5"),
+    ],
 )
 def test_filters_that_are_refused(given: str, text: str) -> None:
     with pytest.raises(FilterError, match=text):

@@ -319,7 +319,7 @@ def test_a_clients_filter_narrows_a_template_and_never_weakens_it(
     template = {"roomId": {"eq": "$args.roomId"}}
     one = planner(with_templates(onCreateMessage=template))
     query = "subscription ($r: ID, $f: MessageFilterInput) { onCreateMessage(roomId: $r, filter: $f) { id } }"
-    given_filter = {"or": [{name: {operator: value}} for name, operator, value in conditions]}
+    given_filter = {"or": [{name: {operator: value}} for name, operator, value in conditions]} if conditions else {}
     made = one.plan(request(query, {"r": room, "f": given_filter}), ANYBODY)
     wanted = event.get("roomId") == room and (
         not conditions or any((event.get(name) == value) == (operator == "eq") for name, operator, value in conditions)

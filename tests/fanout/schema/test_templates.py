@@ -41,6 +41,12 @@ def expand(text: Any) -> Filter:
         ({"room": {"in": ["$args.room", "lobby"]}}, {"room": "r"}, {"room": {"in": ["r", "lobby"]}}),
         ({"n": {"between": "$args.range"}}, {"range": [1, 5]}, {"n": {"between": [1, 5]}}),
         ({"n": {"between": [0, "$args.least"]}}, {"least": 5}, {"n": {"between": [0, 5]}}),
+        ({"n": {"between": [10, "$args.least"]}}, {"least": 50}, {"n": {"between": [10, 50]}}),
+        (
+            {"filterGroup": [{"filters": [{"fieldName": "n", "operator": "between", "value": ["$args.least", 0]}]}]},
+            {"least": -5},
+            {"n": {"between": [-5, 0]}},
+        ),
         ({"room": {"eq": "$args.in.room"}}, {"in": {"room": "r"}}, {"room": {"eq": "r"}}),
         ({"owner": {"eq": "$identity.sub"}}, {}, {"owner": {"eq": "ada"}}),
         ({"team": {"eq": "$identity.deep.team"}}, {}, {"team": {"eq": 7}}),
@@ -141,6 +147,9 @@ def test_an_identity_without_the_claim_is_not_authorized(claim: str) -> None:
         ({"and": "$args.rooms"}, "expected an object"),
         ({"n": {"beginsWith": "$args.least"}}, "beginsWith"),
         ({"n": {"between": "$args.room"}}, "between"),
+        ({"n": {"between": [5, 1]}}, "lower value first"),
+        ({"n": {"between": ["a", "$args.least"]}}, "two numbers or two strings"),
+        ({"or": []}, "at least one alternative"),
         ({"room": {"eq": "$args.rooms"}}, "eq"),
         ({}, "it has no condition"),
         ({"filterGroup": []}, "filterGroup"),
@@ -154,6 +163,12 @@ def test_bad_templates_are_the_operators_mistake(configured: dict[str, Any], tex
     assert str(caught.value).startswith("subscriptions.on.filter: ")
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_range_that_the_client_fills_in_has_to_be_one() -> None:
+    made = template({"n": {"between": [10, "$args.least"]}})
+    with pytest.raises(FilterError, match="no value is between 10 and 5"):
+        made.fill({"least": 5}, ANYBODY)
 
 
 def test_limits_hold_for_what_the_client_fills_in() -> None:
