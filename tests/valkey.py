@@ -31,6 +31,7 @@ class Valkey:
         """Start it, with options of the server beside our own."""
         command = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        command += ["--repl-diskless-sync-delay", "0"]
         command += options
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)

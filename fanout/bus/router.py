@@ -119,6 +119,7 @@ class Router:
         self._lease = Lease(keys, stream, settings.lease_ms)
         self._wake = asyncio.Event()
         self._position = Position()
+        self._routed_as = ""
 
     def wake(self) -> None:
         """The lease may be free: try at once. Never awaits."""
@@ -175,6 +176,9 @@ class Router:
             self._metrics.routed_streams -= 1
 
     async def _take_over(self) -> None:
+        # Under another id it has joined anew since it routed, and its clients know that something was lost.
+        has_routed = self._routed_as == self._gateway.gateway_id
+        self._routed_as = self._gateway.gateway_id
         self._lookup.forget()
         await self._lookup.refresh(self._commands)
         checkpoint = await self._lease.read_checkpoint(self._commands)
@@ -183,11 +187,27 @@ class Router:
             _logger.warning("the checkpoint of stream %s is gone", self._stream)
             await self._restart()
             return
+        if has_routed and not await self._holds(self._position.id):
+            _logger.warning("stream %s has lost entries that were routed before", self._stream)
+            await self._restart()
+            return
         # Alone, what came before this gateway is for nobody; after a long absence of all it may be a lot.
         entered_at = self._gateway.entered_at(self._stream)
         is_alone = not self._lookup.others
         self._position = max(checkpoint, entered_at, key=lambda position: position.id) if is_alone else checkpoint
         await self._check(await self._read_info(), [])
+
+    async def _holds(self, entry_id: EntryId) -> bool:
+        """Whether the stream still has the last entry that was read from it, or has trimmed it in due course.
+
+        A server that came back, or a replica that took over, may lack the last writes: that entry, what was put into
+        inboxes because of it, and the checkpoint's last moves; so the checkpoint alone does not show it. New entries
+        may follow already, so neither do numbers. Some gateways had those entries and some not.
+        """
+        info, entries = await self._commands.call(
+            ("XINFO", "STREAM", self._stream), ("XRANGE", self._stream, str(entry_id), str(entry_id)), refusable=2
+        )
+        return bool(entries) or entry_id < parse_stream_info(info).first_kept_id
 
     async def _read_out_inbox(self) -> None:
         """Wait until all that is in the own inbox now was taken."""

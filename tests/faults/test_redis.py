@@ -176,6 +176,24 @@ async def test_a_primary_fails_over_to_its_replica() -> None:
         assert scene.books.count_endings() == {}
 
 
+async def test_a_replica_that_lacks_the_last_events_takes_over() -> None:
+    """Redis replicates after it has answered: what a router has seen may be missing on the new primary."""
+    async with set_scene_with_replica() as (scene, address, replica):
+        other = await scene.deployment.find_other()
+        assert scene.deployment.valkey.client.wait(1, 10_000) == 1
+        replica.client.replicaof("NO", "ONE")
+        scene.deployment.stop(other)
+        await scene.publisher.publish(50)
+        await scene.crowd.wait_caught_up([one for one in scene.crowd.subscribers if one.port != other.port])
+        subscribed = len(scene.crowd.subscribers)
+        await fail_over(scene, address, replica)
+        await scene.publisher.publish(200)  # more than was lost, before anybody can have looked
+        scene.deployment.go_on(other)
+        await wait_until_async(lambda: scene.books.count_endings() == {"4605": subscribed})
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+
+
 async def _lacks_redis(gateway: Served) -> bool:
     return await asyncio.to_thread(_read_readiness, gateway) == 503
 

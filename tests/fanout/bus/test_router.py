@@ -328,6 +328,34 @@ async def test_a_stream_that_was_replaced_is_told_and_read_on(
     assert router.missed == other.missed == ["history-lost"]
 
 
+@pytest.mark.parametrize("lost", [5, 0])
+async def test_a_stream_that_went_back_is_told_though_it_has_gone_on_since(
+    redis: Redis, gate: Gate, start_gateway: Start, lost: int
+) -> None:
+    """As when a replica takes over that lacks the last writes: entries, and with them the checkpoint's last moves."""
+    gateway = await start_gateway(gate.url)
+    await publish_numbers(gateway, "a", range(20))
+    await until(lambda: gateway.metrics.events_routed == 20)
+    entries = (await redis.xrange(STREAM))[: 20 - lost]
+    gate.hold()
+    await redis.delete(STREAM)
+    for entry_id, fields in entries:
+        await redis.xadd(STREAM, fields, id=entry_id)
+    await redis.hset(CHECKPOINT, mapping={"id": entries[-1][0], "read": len(entries)})
+    for number in range(20, 50):
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'})
+    gate.cut()
+    gate.release()
+    if lost:
+        await until(lambda: gateway.missed == ["history-lost"])
+        assert gateway.numbers == list(range(20)), "nothing arrives after a gap"
+    else:
+        await until(lambda: gateway.numbers == list(range(50)))
+        assert gateway.missed == []
+    await gateway.bus.publish([message("a", 50)])
+    await until(lambda: gateway.numbers[-1] == 50)
+
+
 async def test_a_lost_checkpoint_is_told(url: str, redis: Redis, start_gateway: Start) -> None:
     gateway = await start_gateway(url)
     await gateway.bus.publish([message("a", 0)])
