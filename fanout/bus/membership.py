@@ -139,6 +139,8 @@ class Membership:
 
     async def _beat(self) -> None:
         settings, keys, gateway_id = self._settings, self._keys, self.gateway_id
+        # Nothing else would notice that a server came back without a bucket of ours that is seldom asked for.
+        await self._link.probe()
         _, exists = await self._link.call(
             ("SET", keys.heartbeat(gateway_id), "1", "PX", settings.heartbeat_timeout_ms),
             ("EXISTS", keys.inbox(gateway_id)),
