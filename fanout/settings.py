@@ -80,7 +80,7 @@ class Settings(BaseModel):
 
     # Redis
     redis_url: Annotated[str, Field(min_length=1)] | None = None
-    """`redis://`, `rediss://` or `unix://`; without it a Valkey server of our own is started and ended with us."""
+    """`redis://`, `rediss://` or `unix://`, a Redis Cluster too; without it a Valkey server of our own is run."""
     stream: tuple[str, ...] = ("fanout:events",)
     """Event streams to read; each is one ordering domain. `/graphql` and `/events` publish to the first."""
     key_prefix: str = "fanout:"

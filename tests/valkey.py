@@ -138,7 +138,7 @@ class ValkeyCluster:
         raise AssertionError(f"nobody owns slot {slot}")
 
     def move_slot(self, slot: int, pause: Callable[[], None] = lambda: None) -> None:
-        """Move a slot to the next primary while it is in use, as resharding does; `pause` is called between its steps."""
+        """Move a slot to the next primary while it is in use, as resharding does; `pause` is called between steps."""
         source = self.find_owner(slot)
         target = self.primaries[(self.primaries.index(source) + 1) % self._primaries]
         source_id, target_id = self.find_id(source), self.find_id(target)
@@ -168,9 +168,7 @@ class ValkeyCluster:
 
 
 @contextmanager
-def run_valkey_cluster(
-    primaries: int = 3, replicas: int = 0, node_timeout_ms: int = 15_000
-) -> Iterator[ValkeyCluster]:
+def run_valkey_cluster(primaries: int = 3, replicas: int = 0, node_timeout_ms: int = 15_000) -> Iterator[ValkeyCluster]:
     with tempfile.TemporaryDirectory(prefix="fanout-test-", ignore_cleanup_errors=True) as directory:
         cluster = ValkeyCluster(Path(directory), primaries, replicas, node_timeout_ms)
         try:

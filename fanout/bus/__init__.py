@@ -5,7 +5,8 @@
     router       one stream: read, look up, forward; with lease, lookup, positions
     membership   join, heartbeat, registration, sweep
     publisher    append to a stream
-    entries, keys, client    formats, names, connections
+    entries, keys       formats, names
+    client       links: to one server (node) or to a cluster (cluster, with slots and topology)
     embedded     a Valkey server of our own
 
 docs/architecture.md has the picture; design and interleavings are explained where they are kept: `router`,

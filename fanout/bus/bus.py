@@ -14,6 +14,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.publisher import Publisher
 from fanout.bus.router import Route, Router
+from fanout.bus.slots import find_slot
 from fanout.errors import ConfigurationError, Unavailable
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event, NewEvent
@@ -34,7 +35,8 @@ class Bus:
         deliver: called with a stream and its next events, in stream order, never with an id twice. It may not await;
             the bus waits for it, so what it takes is what the next events wait.
         missed: called with a reason when events may have passed this gateway by: its subscribers have to be told.
-            The reasons are `inbox-trimmed`, `history-trimmed`, `history-lost`, `membership-lost`, `internal-error`.
+            The reasons are `inbox-trimmed`, `history-trimmed`, `history-lost`, `membership-lost`, `failed-over`,
+            `internal-error`.
         metrics: counted into, see `fanout.metrics`.
 
     Raises:
@@ -51,11 +53,13 @@ class Bus:
         metrics: Metrics,
     ) -> None:
         self._endpoint = Endpoint(redis_url)
+        self._endpoint.topology.failed_over = self._note_failover
+        self._streams = settings.stream
         self._missed = missed
         self._metrics = metrics
         self._links: list[Link] = []
         self._tasks: list[asyncio.Task[None]] = []
-        keys = Keys(settings.key_prefix)
+        keys = self._keys = Keys(settings.key_prefix)
         self._local = LocalGateway(
             settings, keys, self._open_link, deliver, self._tell_missed, self._wake_router, metrics
         )
@@ -158,6 +162,17 @@ class Bus:
     async def _close_links(self) -> None:
         for link in self._links:
             await link.close()
+
+    def _note_failover(self, slots: frozenset[int]) -> None:
+        """A replica serves these slots of a cluster now, and may lack the last writes to them."""
+        membership = self._local.membership
+        for key in (self._keys.inbox(membership.gateway_id), *self._streams):
+            if find_slot(("GET", key)) in slots:
+                _logger.warning("a replica has taken over %s, whose last entries may be lost", key)
+                membership.join_anew("failed-over")
+                return
+        # All else is compared with what this gateway has written, and written again.
+        membership.suspect()
 
     def _wake_router(self, stream: str) -> None:
         if router := self._routers.get(stream):

@@ -14,7 +14,10 @@ from redis.exceptions import MovedError
 from fanout.bus.cluster import ClusterCalls
 from fanout.bus.node import AccessRefused, Argument, Command, CommandRefused, Endpoint, Node
 
-__all__ = ["AccessRefused", "Argument", "Backoff", "Command", "CommandRefused", "Endpoint", "Link"]
+__all__ = ["AccessRefused", "Argument", "BLOCK_MS", "Backoff", "Command", "CommandRefused", "Endpoint", "Link"]
+
+BLOCK_MS = 1000
+"""Longest that a blocking read waits. A slot may be moved away from under it, and nobody would tell."""
 
 
 class Link:

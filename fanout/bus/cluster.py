@@ -152,8 +152,8 @@ class ClusterCalls:
         known = self._topology.map
         assert known is not None
         # In random order: a server that is cut off from the others has an old map, and is not to be asked each time.
-        candidates = [self._node(address) for address in random.sample(known.primaries, len(known.primaries))]  # noqa: S311
-        candidates += [self._node(address) for address in random.sample(known.replicas, len(known.replicas))]  # noqa: S311
+        candidates = [self._node(address) for address in random.sample(known.primaries, len(known.primaries))]
+        candidates += [self._node(address) for address in random.sample(known.replicas, len(known.replicas))]
         candidates += [self._seed(number) for number in range(self._endpoint.seed_count)]
         failure: Unavailable | None = None
         for node in candidates:
@@ -191,7 +191,7 @@ class ClusterCalls:
                 raise
 
     async def _receive_round(self, answers: list[Any], wait_ms: int) -> tuple[list[_Unit], bool, bool]:
-        """Receive from all servers. Returns what has to be sent again, whether after a pause, and if there are errors."""
+        """Receive from all servers; returns what to send again, whether after a pause, and if there were errors."""
         failure: Unavailable | None = None
         redirected: list[_Unit] = []
         must_wait = is_any_refused = False

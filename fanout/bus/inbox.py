@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from fanout.bus.client import Backoff, Link
+from fanout.bus.client import BLOCK_MS, Backoff, Link
 from fanout.bus.entries import EntryId, Malformed, Note, parse_id, parse_inbox_entry
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
@@ -21,8 +21,6 @@ from fanout.model import Event
 from fanout.settings import Settings
 
 _logger = logging.getLogger(__name__)
-
-_BLOCK_MS = 5000
 
 
 class Inbox:
@@ -81,8 +79,8 @@ class Inbox:
 
     async def _read_batch(self) -> None:
         (answer,) = await self._link.call(
-            ("XREAD", "COUNT", self._batch_size, "BLOCK", _BLOCK_MS, "STREAMS", self._key, str(self._position.id)),
-            wait_ms=_BLOCK_MS,
+            ("XREAD", "COUNT", self._batch_size, "BLOCK", BLOCK_MS, "STREAMS", self._key, str(self._position.id)),
+            wait_ms=BLOCK_MS,
         )
         if answer is None:
             return

@@ -55,9 +55,7 @@ class LocalGateway:
         self._inbox: Inbox | None = None
         self._inbox_changed = asyncio.Event()
         self.intake = Intake(deliver, metrics)
-        self.membership = Membership(
-            settings, keys, self._control_link, self._entered, lambda: missed("membership-lost"), metrics
-        )
+        self.membership = Membership(settings, keys, self._control_link, self._entered, missed, metrics)
 
     @property
     def gateway_id(self) -> str:
@@ -80,8 +78,10 @@ class LocalGateway:
     def note(self, note: Note) -> None:
         """Do what a router tells. Never awaits."""
         if note.kind == TRIMMED:
-            # Whoever has taken all that was lost, or has joined after it, has missed nothing.
-            if self.intake.last(note.stream) < note.id:
+            # Whoever has taken all that was lost, or has joined after it, has missed nothing. There is no id between
+            # two that differ by one in the number.
+            last_lost = EntryId(note.id.ms, note.id.number - 1) if note.id.number else note.id
+            if self.intake.last(note.stream) < last_lost:
                 self._missed("history-trimmed")
         elif note.kind == REPLACED:
             self.intake.start_at(note.stream, note.id)

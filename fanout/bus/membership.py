@@ -31,7 +31,7 @@ class Membership:
         keys: key names.
         link: connection of its own.
         entered: called with a new gateway id when it is known to Redis and in no bucket yet.
-        lost: called, after `entered`, when the gateway had to join anew: events may have passed it by.
+        lost: called with a reason, after `entered`, when the gateway had to join anew: events may have passed it by.
         metrics: passed on to the registration.
     """
 
@@ -41,7 +41,7 @@ class Membership:
         keys: Keys,
         link: Link,
         entered: Callable[[str], Awaitable[None]],
-        lost: Callable[[], None],
+        lost: Callable[[str], None],
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -51,7 +51,8 @@ class Membership:
         self._lost = lost
         self._wake = asyncio.Event()
         self._verified = asyncio.Event()
-        self._is_gone = False
+        # Why the gateway has to join anew; empty: it is a member.
+        self._lost_by = ""
         self._is_suspected = False
         self._next_beat = 0.0
         self._stale_ids: set[str] = set()
@@ -74,6 +75,12 @@ class Membership:
         self._is_suspected = True
         self._wake.set()
 
+    def join_anew(self, reason: str) -> None:
+        """What was written last may be lost in ways that nothing shows: join anew, and tell why. Never awaits."""
+        self._verified.clear()
+        self._lost_by = self._lost_by or reason
+        self._wake.set()
+
     async def enter(self) -> None:
         """Join for the first time.
 
@@ -92,8 +99,7 @@ class Membership:
                 await self._step()
             except InboxGone:
                 _logger.warning("gateway %s is not known to Redis any more, joining anew", self.gateway_id)
-                self._verified.clear()
-                self._is_gone = True
+                self.join_anew("membership-lost")
             except Unavailable as error:
                 self.suspect()
                 if not is_away:
@@ -119,7 +125,7 @@ class Membership:
         now = asyncio.get_running_loop().time()
         self._wake.clear()
         write_in = self.registration.next_write_in()
-        if self._is_gone:
+        if self._lost_by:
             await self._enter_anew()
         elif self._is_suspected:
             await self._verify()
@@ -155,7 +161,7 @@ class Membership:
         self._sweeper.forget()
         await self._beat()
         await self.registration.write_all(self._link, self.gateway_id)
-        if not self._is_suspected:
+        if not (self._is_suspected or self._lost_by):
             self._verified.set()
 
     async def _enter_anew(self) -> None:
@@ -163,15 +169,16 @@ class Membership:
         # Before anything is awaited: nobody may be told to be registered because of what the old id had written.
         self.registration.forget_written()
         self._is_suspected = False
+        reason = self._lost_by
         self._stale_ids.add(self.gateway_id)
         self.gateway_id = _new_id()
         await self._enter()
-        self._lost()
+        self._lost(reason)
         await self.registration.write_round(self._link, self.gateway_id)
         for gateway_id in tuple(self._stale_ids):
             await clean(self._link, self._keys, gateway_id)
             self._stale_ids.discard(gateway_id)
-        self._is_gone = False
+        self._lost_by = ""
         if not self._is_suspected:
             self._verified.set()
 

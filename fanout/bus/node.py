@@ -220,9 +220,7 @@ def _read_url(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
     return connection_class, options
 
 
-def _connect(
-    connection_class: type[AbstractConnection], options: dict[str, Any], name: str
-) -> AbstractConnection:
+def _connect(connection_class: type[AbstractConnection], options: dict[str, Any], name: str) -> AbstractConnection:
     # No timeouts of redis-py's own: it would wrap every single write and read in one. Nodes time whole calls.
     return connection_class(
         **{**options, "protocol": 2, "socket_timeout": None, "socket_connect_timeout": ANSWER_TIMEOUT_S},

@@ -21,7 +21,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fanout.bus.client import Backoff, Command, CommandRefused, Link
+from redis.exceptions import ResponseError
+
+from fanout.bus.client import BLOCK_MS, Backoff, Command, CommandRefused, Link
 from fanout.bus.entries import (
     RELEASED,
     REPLACED,
@@ -223,8 +225,9 @@ class Router:
 
     async def _route_next(self) -> None:
         """Read what is there, or wait for it, and route it."""
-        command = ("XREAD", "COUNT", self._settings.read_batch_size, "BLOCK", self._renew_ms, "STREAMS", self._stream)
-        (answer,) = await self._reads.call((*command, str(self._position.id)), wait_ms=self._renew_ms)
+        block_ms = min(self._renew_ms, BLOCK_MS)
+        command = ("XREAD", "COUNT", self._settings.read_batch_size, "BLOCK", block_ms, "STREAMS", self._stream)
+        (answer,) = await self._reads.call((*command, str(self._position.id)), wait_ms=block_ms)
         if answer is None:
             await self._lease.renew(self._commands)
             await self._check(await self._read_info(), [])
@@ -284,8 +287,7 @@ class Router:
 
     async def _forward(self, batch: _Batch, targets: list[frozenset[str]], duplicates: set[str]) -> None:
         events: list[Event] = []
-        commands: list[Command] = list(batch.dead)
-        receivers: list[str] = []
+        appends: dict[str, list[Command]] = {}
         for (event, _), gateway_ids in zip(batch.events, targets, strict=True):
             if duplicates and event.id in duplicates:
                 continue
@@ -293,8 +295,12 @@ class Router:
             if gateway_ids:
                 fields = inbox_fields(self._stream, event)
                 for gateway_id in gateway_ids:
-                    commands.append(self._append(gateway_id, fields))
-                    receivers.append(gateway_id)
+                    appends.setdefault(gateway_id, []).append(self._append(gateway_id, fields))
+        commands: list[Command] = list(batch.dead)
+        for part in appends.values():
+            # All or none: were one refused (no memory, a cluster that is down for a moment) and a later one not, the
+            # gateway would take the later one and drop the other when it is forwarded again.
+            commands += part if len(part) == 1 else [("MULTI",), *part, ("EXEC",)]
         if commands:
             await self._commands.send(commands)
         # While Redis writes to the inboxes: delivering here does not hold up the other gateways.
@@ -302,11 +308,18 @@ class Router:
             self._intake.take(self._stream, events)
         if not commands:
             return
-        answers = await self._commands.receive(refusable=len(batch.dead))
-        self._metrics.events_forwarded += len(receivers)
-        gone = {
-            gateway for gateway, answer in zip(receivers, answers[len(batch.dead) :], strict=True) if answer is None
-        }
+        answers = iter((await self._commands.receive(refusable=len(batch.dead)))[len(batch.dead) :])
+        gone = set()
+        for gateway_id, part in appends.items():
+            self._metrics.events_forwarded += len(part)
+            ids = [next(answers) for _ in part]
+            if len(part) > 1:
+                next(answers)
+                ids = next(answers)
+            if isinstance(error := ids[0], ResponseError):
+                raise CommandRefused(f"Redis refused to append to {self._keys.inbox(gateway_id)}: {error}", error)
+            if ids[0] is None:
+                gone.add(gateway_id)
         if gone:
             await self._lookup.remove(self._commands, gone)
 

@@ -21,7 +21,7 @@ class Topology:
         """None: a single server."""
         self.is_stale = False
         """Something did not fit the map: read it again before the next call."""
-        self.failed_over: Callable[[frozenset[int]], None] = lambda slots: None
+        self.failed_over: Callable[[frozenset[int]], None] = _do_nothing
         """Called with the slots that a replica has taken over: the last writes to them may be lost."""
         self._moved: dict[int, Address] = {}
 
@@ -55,3 +55,7 @@ class Topology:
         """A server has said who owns a slot now. The map is read again too: slots seldom move alone."""
         self._moved[slot] = address
         self.is_stale = True
+
+
+def _do_nothing(_: frozenset[int]) -> None:
+    pass

@@ -1,4 +1,8 @@
-"""A real Valkey server for the tests of the bus. It listens on a unix socket and ends with the tests in any case."""
+"""Real servers for the tests of the bus, which end with the tests in any case.
+
+Whatever test uses `url` runs twice: on a single server and on a Redis Cluster of three primaries; but tests that put a
+gate in front of the server, or are marked `single_server`, run on that only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,27 @@ from redis.asyncio import Redis
 
 from fanout.bus.client import Endpoint, Link
 from fanout.bus.embedded import EmbeddedServer
-from tests.fanout.bus.harness import Gate, Gateway
+from tests.fanout.bus.harness import ClusterClient, Gate, Gateway
+from tests.valkey import ValkeyCluster, run_valkey, run_valkey_cluster
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_kind" in metafunc.fixturenames:
+        is_single = "gate" in metafunc.fixturenames or metafunc.definition.get_closest_marker("single_server")
+        metafunc.parametrize("server_kind", ["single"] if is_single else ["single", "cluster"], indirect=True)
+
+
+@pytest.fixture
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """What the test runs on: `single` or `cluster`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ValkeyCluster]:
+    """One cluster for all tests that stop none of its servers."""
+    with run_valkey_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -41,19 +65,27 @@ def own_server(short_directory: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-async def redis(shared_server: EmbeddedServer) -> AsyncIterator[Redis]:
-    """The shared server, empty, as seen by somebody who is not a gateway."""
-    client = Redis.from_url(shared_server.url, decode_responses=True)
+def server_url(server_kind: str, request: pytest.FixtureRequest) -> str:
+    """The URL of the shared server or cluster."""
+    shared = request.getfixturevalue("shared_server" if server_kind == "single" else "shared_cluster")
+    assert isinstance(shared, EmbeddedServer | ValkeyCluster)
+    return shared.url
+
+
+@pytest.fixture
+async def redis(server_url: str, server_kind: str) -> AsyncIterator[Redis]:
+    """The shared server or cluster, empty, as seen by somebody who is not a gateway."""
+    client = Redis.from_url(server_url, decode_responses=True) if server_kind == "single" else ClusterClient(server_url)
     await client.flushall()
     await client.config_resetstat()
-    yield client
+    yield client  # type: ignore[misc]  # the cluster's client has the same methods
     await client.aclose()
 
 
 @pytest.fixture
-def url(redis: Redis, shared_server: EmbeddedServer) -> str:
-    """The URL of the shared server, which is empty."""
-    return shared_server.url
+def url(redis: Redis, server_url: str) -> str:
+    """The URL of the shared server or cluster, which is empty."""
+    return server_url
 
 
 @pytest.fixture
@@ -84,3 +116,10 @@ async def gate(url: str, short_directory: Path) -> AsyncIterator[Gate]:
     """A gate in front of the shared server."""
     async with Gate(url, short_directory / "gate.sock").running() as gate:
         yield gate
+
+
+@pytest.fixture
+def own_port() -> Iterator[int]:
+    """The port of a single server."""
+    with run_valkey() as server:
+        yield server.port

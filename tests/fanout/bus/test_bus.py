@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,9 +15,23 @@ from redis.asyncio import Redis
 from fanout.bus.embedded import EmbeddedServer
 from fanout.errors import ConfigurationError, Unavailable
 from fanout.model import Bucket
-from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, publish_numbers, room, until, until_redis
+from tests.fanout.bus.harness import (
+    CATCH_ALL,
+    STREAM,
+    ClusterClient,
+    Gateway,
+    message,
+    publish_numbers,
+    room,
+    until,
+    until_redis,
+)
 
 Start = Callable[..., Awaitable[Gateway]]
+
+(DOCUMENTED_PERMISSIONS,) = re.findall(
+    r"^ACL SETUSER fanout (.*)$", Path("docs/operations.md").read_text("utf-8"), re.MULTILINE
+)
 
 
 async def test_one_gateway_gets_its_events_in_order_and_with_all_they_say(url: str, start_gateway: Start) -> None:
@@ -276,11 +291,37 @@ async def test_start_says_in_one_line_what_is_wrong(short_directory: Path) -> No
     await gateway.bus.stop()
 
 
+@pytest.mark.single_server
 async def test_start_refuses_wrong_credentials(url: str) -> None:
     gateway = Gateway(url.replace("unix://", "unix://nobody:hunter2@"))
     with pytest.raises(ConfigurationError, match="refuses the user, password or database") as caught:
         await gateway.bus.start()
     assert "hunter2" not in str(caught.value)
+
+
+async def test_the_documented_permissions_are_enough(url: str, redis: Redis, start_gateway: Start) -> None:
+    rules = DOCUMENTED_PERMISSIONS.replace("PASSWORD", "hunter2").split()
+    if isinstance(redis, ClusterClient):
+        await redis.acl_setuser("fanout", *rules)
+    else:
+        await redis.execute_command("ACL", "SETUSER", "fanout", *rules)
+    gateways = [await start_gateway(url.replace("://", "://fanout:hunter2@", 1), bucket_linger_ms=1) for _ in range(2)]
+    for gateway in gateways:
+        await gateway.bus.register([room("a"), CATCH_ALL])
+        gateway.bus.release([CATCH_ALL])
+    await redis.sadd("fanout:{gateways}", "dead")
+    await redis.xadd(STREAM, {"no": "event"})
+    await gateways[0].bus.publish([message("a", 1, key="k"), message("a", 2)])
+    for gateway in gateways:
+        await until(lambda gateway=gateway: gateway.numbers == [1, 2])
+
+    async def is_swept() -> bool:
+        return not await redis.sismember("fanout:{gateways}", "dead")
+
+    await until_redis(is_swept)
+    for gateway in gateways:
+        await until(lambda gateway=gateway: gateway.bus.is_ready)
+        await gateway.bus.stop()
 
 
 async def test_stop_does_not_wait_for_a_redis_that_is_away(own_server: EmbeddedServer) -> None:

@@ -32,7 +32,7 @@ class Reader:
         checked = Gateway(url, **settings).settings
         self.control = Link(Endpoint(url), "control")
         self.link = Link(Endpoint(url), "inbox", lambda: self.membership.suspect())
-        self.membership = Membership(checked, KEYS, self.control, self._entered, lambda: None, Metrics())
+        self.membership = Membership(checked, KEYS, self.control, self._entered, lambda reason: None, Metrics())
         self.inbox = Inbox(
             self.membership.gateway_id,
             checked,

@@ -74,8 +74,9 @@ async def test_notes(local: Local) -> None:
     local.told.clear()
     # All that was lost had been taken, or not.
     local.gateway.note(Note(TRIMMED, "s", EntryId(5, 0)))
-    assert local.told == []
     local.gateway.note(Note(TRIMMED, "s", EntryId(5, 1)))
+    assert local.told == []
+    local.gateway.note(Note(TRIMMED, "s", EntryId(5, 2)))
     local.gateway.note(Note(REPLACED, "s", EntryId(2, 0)))
     local.gateway.note(Note(RELEASED, "s"))
     local.gateway.note(Note(HELLO))

@@ -29,7 +29,7 @@ class Member:
             KEYS,
             self.link,
             self._entered,
-            lambda: self.calls.append("lost"),
+            lambda reason: self.calls.append("lost"),
             Metrics(),
         )
         self.task: asyncio.Task[None] | None = None

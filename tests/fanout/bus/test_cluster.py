@@ -1,0 +1,264 @@
+"""Redis Cluster: the right server for each command, slots that move while they are in use, and a failover.
+
+The other tests of this room run on a cluster too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from fanout.bus.client import CommandRefused, Endpoint, Link
+from fanout.bus.cluster import ClusterCalls
+from fanout.bus.keys import Keys
+from fanout.bus.slots import find_slot
+from fanout.errors import ConfigurationError, Unavailable
+from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, room, until
+from tests.valkey import ValkeyCluster, run_valkey_cluster
+
+Start = Callable[..., Awaitable[Gateway]]
+
+FOREVER = {"heartbeat_timeout_ms": 600_000}
+
+
+@pytest.fixture
+def cluster(shared_cluster: ValkeyCluster) -> ValkeyCluster:
+    for server in shared_cluster.primaries:
+        server.client.flushall()
+    return shared_cluster
+
+
+@pytest.fixture
+async def cluster_link(cluster: ValkeyCluster) -> AsyncIterator[Link]:
+    link = Link(Endpoint(cluster.url), "test")
+    yield link
+    await link.close()
+
+
+def slot_of(key: str) -> int:
+    slot = find_slot(("GET", key))
+    assert slot is not None
+    return slot
+
+
+async def test_answers_come_in_the_order_of_the_commands_from_all_servers(cluster_link: Link) -> None:
+    numbers = range(300)
+    assert await cluster_link.call(*(("SET", f"k{number}", number) for number in numbers)) == [b"OK"] * 300
+    answers = await cluster_link.call(*(("GET", f"k{number}") for number in numbers), ("PING",))
+    assert answers == [*(str(number).encode() for number in numbers), b"PONG"]
+
+
+async def test_a_transaction_stays_together(cluster_link: Link) -> None:
+    answers = await cluster_link.call(
+        ("SET", "a", 1), ("MULTI",), ("INCR", "b"), ("INCR", "b"), ("EXEC",), ("INCR", "b"), ("SET", "c", 1)
+    )
+    assert answers == [b"OK", b"OK", b"QUEUED", b"QUEUED", [1, 2], 3, b"OK"]
+
+
+async def test_refusals_stand_where_their_commands_stood(cluster_link: Link) -> None:
+    await cluster_link.call(("SET", "a", "x"), ("SET", "b", "y"))
+    refused, value = await cluster_link.call(("INCR", "a"), ("GET", "b"), refusable=1)
+    assert isinstance(refused, CommandRefused)
+    assert value == b"y"
+    with pytest.raises(CommandRefused, match="not an integer"):
+        await cluster_link.call(("GET", "a"), ("INCR", "b"), refusable=1)
+    with pytest.raises(CommandRefused, match="same slot"):
+        await cluster_link.call(("DEL", "a", "b"))
+
+
+async def test_every_step_of_a_move_is_followed(cluster: ValkeyCluster) -> None:
+    """Each step with links that know the map of before, of the step before, and nothing."""
+    links = [Link(Endpoint(cluster.url), "test") for _ in range(3)]
+    key = "{moving}list"
+    pushed: list[bytes] = []
+    loop = asyncio.get_running_loop()
+
+    async def push() -> None:
+        for link in links:
+            numbers = [len(pushed) + number for number in range(3)]
+            pushed.extend(str(number).encode() for number in numbers)
+            plain, first, second = numbers
+            commands = [("RPUSH", key, plain), ("MULTI",), ("RPUSH", key, first), ("RPUSH", key, second), ("EXEC",)]
+            # A key that is not there is asked for at the new server, and is made there.
+            await link.call(*commands, ("INCR", f"{{moving}}{len(pushed)}"), ("SET", "elsewhere", 1))
+            assert (await link.call(("LRANGE", key, 0, -1)))[0] == pushed
+
+    def pause() -> None:
+        asyncio.run_coroutine_threadsafe(push(), loop).result(30)
+
+    await push()
+    for _ in range(3):
+        await asyncio.to_thread(cluster.move_slot, slot_of(key), pause)
+    await push()
+    assert await links[0].call(*(("GET", f"{{moving}}{count}") for count in range(3, len(pushed), 3))) == [b"1"] * (
+        len(pushed) // 3 - 1
+    )
+    for link in links:
+        await link.close()
+
+
+async def test_keys_of_one_slot_on_two_servers_are_waited_for(cluster: ValkeyCluster) -> None:
+    """In the middle of a move, a script may have one of its keys here and one there (TRYAGAIN)."""
+    link = Link(Endpoint(cluster.url), "test")
+    await link.call(("SET", "{two}a", 1), ("SET", "{two}b", 1))
+    for server in cluster.primaries:
+        server.client.config_resetstat()
+    loop = asyncio.get_running_loop()
+    calls: list[asyncio.Task[list[object]]] = []
+    script = "return redis.call('MGET', KEYS[1], KEYS[2])"
+
+    async def ask() -> None:
+        calls.append(asyncio.create_task(link.call(("EVAL", script, 2, "{two}a", "{two}b"))))
+        await until(
+            lambda: any("errorstat_TRYAGAIN" in server.client.info("errorstats") for server in cluster.primaries)
+        )
+
+    def pause() -> None:
+        source = cluster.find_owner(slot_of("{two}"))
+        if not calls and len(source.client.execute_command("CLUSTER GETKEYSINSLOT", slot_of("{two}"), 5)) == 1:
+            asyncio.run_coroutine_threadsafe(ask(), loop).result(10)
+
+    await asyncio.to_thread(cluster.move_slot, slot_of("{two}"), pause)
+    assert await calls[0] == [[b"1", b"1"]]
+    await link.close()
+
+
+async def test_several_servers_may_be_named_and_one_is_enough(cluster: ValkeyCluster, shared_server: object) -> None:
+    ports = [server.port for server in cluster.primaries]
+    link = Link(Endpoint(f"redis://127.0.0.1:1,127.0.0.1:{ports[1]}"), "test")
+    assert await link.call(("SET", "a", 1), ("SET", "b", 1), ("SET", "c", 1)) == [b"OK"] * 3
+    await link.close()
+    nobody = Link(Endpoint("redis://127.0.0.1:1,127.0.0.1:2"), "test")
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 cannot be reached"):
+        await nobody.call(("PING",))
+    await nobody.close()
+
+
+async def test_several_servers_that_are_no_cluster_are_a_mistake(own_port: int) -> None:
+    link = Link(Endpoint(f"redis://127.0.0.1:{own_port},127.0.0.1:1"), "test")
+    with pytest.raises(ConfigurationError, match="is in no Redis Cluster"):
+        await link.call(("PING",))
+    await link.close()
+
+
+async def test_a_user_who_may_not_see_the_map_is_told_what_to_allow(cluster: ValkeyCluster) -> None:
+    for server in cluster.primaries:
+        server.client.execute_command("ACL SETUSER limited on >hunter2 ~* +get +client")
+    link = Link(Endpoint(cluster.url.replace("redis://", "redis://limited:hunter2@")), "test")
+    with pytest.raises(CommandRefused, match=r"ACL \+cluster\|slots"):
+        await link.call(*(("GET", f"k{number}") for number in range(20)))
+    await link.close()
+    for server in cluster.primaries:
+        server.client.execute_command("ACL DELUSER limited")
+
+
+async def test_slots_move_while_events_are_routed_and_nothing_is_lost_or_doubled(
+    cluster: ValkeyCluster, start_gateway: Start
+) -> None:
+    """The slots of the stream, of an inbox, of a bucket, of the paths and of the gateways, each there and on."""
+    gateways = [await start_gateway(cluster.url, **FOREVER) for _ in range(3)]
+    for gateway in gateways:
+        await gateway.bus.register([room("a")])
+    keys = Keys("fanout:")
+    moved = [STREAM, *(keys.inbox(gateway.bus.gateway_id) for gateway in gateways)]
+    moved += [keys.bucket(room("a")), keys.paths, keys.gateways]
+    count = 0
+    is_moving = True
+
+    async def publish() -> None:
+        nonlocal count
+        while is_moving:
+            size = 1 + count % 5
+            await gateways[count % 3].bus.publish([message("a", count + number) for number in range(size)])
+            count += size
+            await asyncio.sleep(0)
+
+    loop = asyncio.get_running_loop()
+
+    async def wait_for_more() -> None:
+        """Between the steps of a move: events go all the way."""
+        target = count + 20
+        await until(lambda: all(len(gateway.numbers) >= target for gateway in gateways), "events to arrive", 30)
+
+    publishing = asyncio.create_task(publish())
+    for key in moved:
+        for _ in range(2):
+            await asyncio.to_thread(
+                cluster.move_slot,
+                slot_of(key),
+                lambda: asyncio.run_coroutine_threadsafe(wait_for_more(), loop).result(40),
+            )
+    is_moving = False
+    await publishing
+    for gateway in gateways:
+        await until(lambda gateway=gateway: len(gateway.numbers) >= count)
+        assert gateway.numbers == list(range(count))
+        assert gateway.missed == []
+    # A registration made on the moved keys is seen.
+    await gateways[2].bus.register([room("b")])
+    await gateways[0].bus.publish([message("b", count)])
+    await until(lambda: gateways[2].numbers[-1] == count)
+
+
+async def test_a_replica_takes_over_and_subscribers_are_told(start_gateway: Start) -> None:
+    with run_valkey_cluster(primaries=3, replicas=3, node_timeout_ms=1500) as own:
+        gateways = [await start_gateway(own.url, **FOREVER) for _ in range(2)]
+        for gateway in gateways:
+            await gateway.bus.register([room("a"), CATCH_ALL])
+        for number in range(50):
+            await gateways[number % 2].bus.publish([message("a", number)])
+        for gateway in gateways:
+            await until(lambda gateway=gateway: gateway.numbers == list(range(50)))
+        victim = own.find_owner(slot_of(STREAM))
+        victim.kill()
+        await until(lambda: not any(gateway.bus.is_ready for gateway in gateways))
+        with pytest.raises(Unavailable):
+            await gateways[0].bus.publish([message("a", -1)])
+        for gateway in gateways:
+            await until(lambda gateway=gateway: "failed-over" in gateway.missed, "the failover to be told", 30)
+            await until(lambda gateway=gateway: gateway.bus.is_ready, "readiness", 30)
+        told = [len(gateway.missed) for gateway in gateways]
+        for number in range(50, 100):
+            await gateways[number % 2].bus.publish([message("a", number)])
+        for gateway in gateways:
+            await until(lambda gateway=gateway: gateway.numbers[-50:] == list(range(50, 100)))
+        # The old primary comes back as a replica, which is nothing to tell.
+        victim.start()
+        await until(lambda: all(gateway.bus.is_ready for gateway in gateways))
+        await gateways[0].bus.publish([message("a", 100)])
+        for gateway in gateways:
+            await until(lambda gateway=gateway: gateway.numbers[-1] == 100)
+        assert [len(gateway.missed) for gateway in gateways] == told
+
+
+async def test_a_server_that_came_back_empty_is_noticed_by_whoever_wrote_to_it(start_gateway: Start) -> None:
+    """A bucket may be on a server that is not asked for anything else for hours."""
+    with run_valkey_cluster(primaries=3) as own:
+        gateway = await start_gateway(own.url, **FOREVER)
+        keys = Keys("fanout:")
+        in_use = {own.find_owner(slot_of(key)) for key in (STREAM, keys.inbox(gateway.bus.gateway_id))}
+        name = next(
+            name for name in map(str, range(1000)) if own.find_owner(slot_of(keys.bucket(room(name)))) not in in_use
+        )
+        await gateway.bus.register([room(name)])
+        server = own.find_owner(slot_of(keys.bucket(room(name))))
+        server.client.execute_command("DEL", keys.bucket(room(name)))
+        server.kill()
+        server.start()
+        await until(lambda: "membership-lost" in gateway.missed, "the loss to be told", 30)
+        await until(lambda: gateway.bus.is_ready)
+        assert server.client.smembers(keys.bucket(room(name))) == {gateway.bus.gateway_id}
+
+
+async def test_probing_tells_of_a_server_that_does_not_answer() -> None:
+    with run_valkey_cluster(primaries=3) as own:
+        endpoint = Endpoint(own.url)
+        calls = ClusterCalls(endpoint, "test", None)
+        await calls.find_out()
+        await calls.probe()
+        own.primaries[2].kill()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await calls.probe()
+        await calls.close()
