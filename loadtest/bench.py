@@ -28,6 +28,7 @@ from loadtest.progress import Progress
 from loadtest.report import Outcome, Report, read_report, write_between_marks
 from loadtest.scenarios.connections import run_compression, run_idle, run_memory
 from loadtest.scenarios.delivery import run_burst, run_rooms, run_wide
+from loadtest.scenarios.peers import run_peers
 from loadtest.stage import Setting, share_cores
 from loadtest.swarm import SwarmError
 
@@ -38,7 +39,9 @@ SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
     "memory": run_memory,
     "idle": run_idle,
     "compression": run_compression,
+    "peers": run_peers,
 }
+_ONLY_WHEN_ASKED_FOR = {"peers"}
 _QUICK_SCALE = 0.005
 _DOCUMENT = Path("docs/performance.md")
 _RECORD = Path("docs/performance/bench.json")
@@ -93,7 +96,7 @@ def _run(
     )
     began = time.monotonic()
     outcomes = []
-    for name in options.only or SCENARIOS:
+    for name in options.only or [name for name in SCENARIOS if name not in _ONLY_WHEN_ASKED_FOR]:
         with progress.step(name):
             outcomes.append(SCENARIOS[name](setting))
     conditions = [

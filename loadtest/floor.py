@@ -54,11 +54,15 @@ def build_frame_parts(message: bytes) -> tuple[bytes, bytes]:
     Args:
         message: JSON of the event's selected fields.
     """
-    before = b'{"id":"'
-    after = b'","type":"data","payload":{"data":{"%s":%s}}}' % (chat.SUBSCRIPTION_FIELD.encode(), message)
+    before, after = build_text_parts(message)
     length = len(before) + ID_BYTES + len(after)
     width, code = (b"", length) if length < 126 else (length.to_bytes(2, "big"), 126)
     return bytes((0x80 | frames.TEXT, code)) + width + before, after
+
+
+def build_text_parts(message: bytes) -> tuple[bytes, bytes]:
+    """The text of an AppSync `data` message before and after its id."""
+    return b'{"id":"', b'","type":"data","payload":{"data":{"%s":%s}}}' % (chat.SUBSCRIPTION_FIELD.encode(), message)
 
 
 def compile_floor(folder: Path) -> Path | None:

@@ -46,7 +46,7 @@ def build_upgrade(host: str, path: str, subprotocols: tuple[str, ...], *, deflat
         "Connection: Upgrade",
         f"Sec-WebSocket-Key: {_KEY}",
         "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}",
+        *([f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}"] if subprotocols else []),
         *extensions,
         "",
         "",
@@ -58,8 +58,8 @@ def split_upgrade(buffer: bytes, subprotocol: str, *, deflate: bool = False) -> 
     """Check the answer to an upgrade request and return the bytes after it; None if it is not complete yet.
 
     Raises:
-        FrameError: another status than 101, a wrong `Sec-WebSocket-Accept`, another sub-protocol than asked for, or
-            compression agreed to otherwise than `deflate` says.
+        FrameError: another status than 101, a wrong `Sec-WebSocket-Accept`, another sub-protocol than asked for (empty:
+            none), or compression agreed to otherwise than `deflate` says.
     """
     head, end, rest = buffer.partition(b"\r\n\r\n")
     if not end:
@@ -70,7 +70,7 @@ def split_upgrade(buffer: bytes, subprotocol: str, *, deflate: bool = False) -> 
         raise FrameError(f"upgrade refused: {status.decode(errors='replace')}")
     if headers.get(b"sec-websocket-accept") != _ACCEPT:
         raise FrameError("upgrade answered with a wrong Sec-WebSocket-Accept")
-    if headers.get(b"sec-websocket-protocol") != subprotocol.encode():
+    if headers.get(b"sec-websocket-protocol", b"") != subprotocol.encode():
         raise FrameError(f"upgrade answered with sub-protocol {headers.get(b'sec-websocket-protocol')!r}")
     extensions = headers.get(b"sec-websocket-extensions", b"")
     if (b"permessage-deflate" in extensions and b"server_no_context_takeover" in extensions) != deflate:

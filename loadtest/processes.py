@@ -103,14 +103,16 @@ def run_redis(*, cores: Collection[int] | None = None) -> Iterator[str]:
 
 @contextmanager
 def run_program(
-    line: Sequence[str], *, cores: Collection[int] | None = None
+    line: Sequence[str], *, cores: Collection[int] | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a program that prints a URL once it listens; yields the URL and the process, whose stdin is a pipe.
+
+    `environment` holds further variables.
 
     Raises:
         ProcessError: it ended or printed no URL within 30 s.
     """
-    with _run(list(line), dict(os.environ), cores, stdin=subprocess.PIPE) as started:
+    with _run(list(line), os.environ | (environment or {}), cores, stdin=subprocess.PIPE) as started:
         url = started.wait_for(lambda: _find_endpoint(started.read_output()), "a URL in its output")
         yield url, started.process
 

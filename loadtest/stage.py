@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from loadtest.fleet import Books, Fleet
 from loadtest.floor import Floor, run_floor
 from loadtest.marks import Mark
 from loadtest.measure import read_cpu_seconds
+from loadtest.peers import Peer
 from loadtest.processes import Service, run_redis, run_service
 from loadtest.publisher import Publish, Sequencer, open_publisher
 from loadtest.reference import Reference, run_reference
@@ -192,6 +193,19 @@ def play_on_reference(setting: Setting, crowd: Crowd, **options: Any) -> Iterato
         fleet = stack.enter_context(Fleet(replace(crowd, url=reference.url)))
         fleet.connect(progress=setting.progress)
         yield Stage(setting, fleet, reference.publish, reference.pid), reference
+
+
+@contextmanager
+def play_on_peer(
+    setting: Setting, run: Callable[..., AbstractContextManager[Peer]], crowd: Crowd
+) -> Iterator[tuple[Stage, Peer]]:
+    """The same for a peer. The crowd's URL is not used, and it has one room."""
+    with ExitStack() as stack:
+        peer = stack.enter_context(run(cores=setting.gateway_cores))
+        stack.enter_context(stay_on(setting.client_cores))
+        fleet = stack.enter_context(Fleet(replace(crowd, url=peer.url, opening=Opening.CHANNEL)))
+        fleet.connect(progress=setting.progress)
+        yield Stage(setting, fleet, peer.publish, peer.pid), peer
 
 
 @contextmanager

@@ -46,10 +46,15 @@ class SwarmError(Exception):
 
 
 class Opening(Enum):
-    """How a connection becomes live: AppSync's handshake, or its bare id, which `loadtest.floor` takes."""
+    """How a connection becomes live.
+
+    By AppSync's handshake; by its bare id, which `loadtest.floor` takes; or, as for `loadtest.peers`, by an upgrade to
+    the path of its room and nothing more. In a channel everybody is sent the same bytes, with the id of number 0.
+    """
 
     APPSYNC = "appsync"
     BARE = "bare"
+    CHANNEL = "channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,10 @@ class Swarm:
         self._header_object = appsync.build_header_object(f"{crowd.url}/graphql", crowd.api_key)
         header = appsync.build_header_subprotocol(self._header_object)
         subprotocols = (appsync.SUBPROTOCOL, header)
-        self._upgrade = frames.build_upgrade(parts.netloc, "/graphql", subprotocols, deflate=crowd.deflate)
+        if crowd.opening is Opening.CHANNEL:
+            self._upgrade = frames.build_upgrade(parts.netloc, f"/{name_room(0)}", ())
+        else:
+            self._upgrade = frames.build_upgrade(parts.netloc, "/graphql", subprotocols, deflate=crowd.deflate)
         self._start = self._build_start()
         self._first = first
         self._epoll = select.epoll()
@@ -303,12 +311,18 @@ class Swarm:
         if number in self._tails:
             data = self._tails.pop(number) + data
         if self._phases[number] == _UPGRADING:
-            rest = frames.split_upgrade(data, appsync.SUBPROTOCOL, deflate=self._crowd.deflate)
+            is_channel = self._crowd.opening is Opening.CHANNEL
+            subprotocol = "" if is_channel else appsync.SUBPROTOCOL
+            rest = frames.split_upgrade(data, subprotocol, deflate=self._crowd.deflate)
             if rest is None:
                 self._tails[number] = data
                 return
-            self._send(number, _INIT)
-            self._phases[number] = _INITIALISING
+            if is_channel:
+                self._phases[number] = _LIVE
+                self.live += 1
+            else:
+                self._send(number, _INIT)
+                self._phases[number] = _INITIALISING
             data = rest
         self._read(number, data)
 
@@ -355,6 +369,8 @@ class Swarm:
 
     def _find_index(self, number: int, id: str) -> int:
         """The place in the books of a connection's subscription, by its id."""
+        if self._crowd.opening is Opening.CHANNEL and read_id(id) == 0:
+            return number
         per_connection = self._crowd.per_connection
         index = read_id(id) - self._first * per_connection
         if index // per_connection != number:
