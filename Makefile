@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance faults loadtest bench lock clean
+.PHONY: help setup run test check conformance faults soak loadtest bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ conformance: setup ## Run the clients that need Node against a served process
 
 faults: setup ## Kill, stop and cut off processes under load, and reconcile every event for every subscriber
 	$(BIN)/python -m pytest -m faults tests/faults
+
+soak: setup ## Random faults for MINUTES (20), from SEED (printed if not given), every event reconciled
+	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 loadtest: setup ## Run locust headless against a service of its own for a short time
 	$(BIN)/python -m loadtest.headless

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 STREAM = "fanout:events"
@@ -99,6 +100,21 @@ class Want:
 
 
 @dataclass(slots=True)
+class _Run:
+    """How far a life has got in one stream, in what it wants of that.
+
+    Args:
+        at: index of what comes next.
+        is_begun: whether anything has come; before that, what comes may also be older than what is due.
+        skipped: numbers that it has passed over.
+    """
+
+    at: int
+    is_begun: bool = False
+    skipped: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class Life:
     """One subscription from its acknowledgement to its end.
 
@@ -107,17 +123,18 @@ class Life:
         want: what it asked for.
         due_from: number of the first event that is due; None while that is not known, since not every dialect
             acknowledges: then it is due from its first receipt on.
-        received: numbers, as they came.
-        changed: numbers of events whose payload was not what was published.
         ending: how it ended; empty while it is live.
+        last: number of the last receipt.
+        findings: what was wrong with its receipts.
     """
 
     subscriber: str
     want: Want
     due_from: int | None
-    received: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
     ending: str = ""
+    last: int = -1
+    findings: list[Finding] = field(default_factory=list)
+    runs: dict[str, _Run] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
@@ -130,7 +147,10 @@ class Books:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.lives: list[Life] = []
+        self.receipts = 0
+        self._forgotten: Counter[str] = Counter()
         self._accepted: dict[int, str] = {}
+        self._streams: dict[str, None] = {}
         self._wanted: dict[tuple[Want, str], list[int]] = {}
         self._looked_at: dict[tuple[Want, str], int] = {}
 
@@ -140,6 +160,7 @@ class Books:
         """An event is about to be published."""
         event = Event(len(self.events), room, priority, stream)
         self.events.append(event)
+        self._streams.setdefault(stream)
         return event
 
     def accept(self, event: Event, entry_id: str) -> None:
@@ -157,11 +178,31 @@ class Books:
     def receive(self, life: Life, data: Mapping[str, Any]) -> None:
         """A life was delivered the data of one event."""
         number = int(data["id"])
+        self.receipts += 1
+        life.last = number
+        event = self.events[number] if 0 <= number < len(self.events) else None
+        if event is None or event.to_data() != data:
+            life.findings.append(Finding(Kind.CHANGED, life.subscriber, number))
+        if event is None:
+            return
         if life.due_from is None:
             life.due_from = number
-        life.received.append(number)
-        if number >= len(self.events) or self.events[number].to_data() != data:
-            life.changed.append(number)
+            life.runs.clear()
+        wanted = self._list_wanted(life.want, event.stream)
+        run = self._find_run(life, event.stream, wanted)
+        index = bisect_left(wanted, number)
+        if index == len(wanted) or wanted[index] != number:
+            life.findings.append(Finding(Kind.STRAY, life.subscriber, number))
+            return
+        if number in run.skipped:
+            run.skipped.discard(number)
+            life.findings.append(Finding(Kind.DISORDERED, life.subscriber, number))
+        elif run.is_begun and index < run.at:
+            life.findings.append(Finding(Kind.DUPLICATE, life.subscriber, number))
+        else:
+            run.skipped.update(wanted[run.at : index])
+            run.at = index + 1
+            run.is_begun = True
 
     # What the test asks
 
@@ -174,16 +215,17 @@ class Books:
         return [life for life in self.lives if life.is_live]
 
     def count_endings(self) -> Counter[str]:
-        return Counter(life.ending for life in self.lives if life.ending)
+        """How lives ended, also those that were forgotten."""
+        return self._forgotten + self._count_endings()
 
     def is_caught_up(self, life: Life) -> bool:
-        """Whether the last receipt of a live life is the last one that is due, or a later one."""
+        """Whether a live life has got to the last event that is due to it, or beyond."""
         if life.due_from is None:
             return True
-        received = dict(self._last_received(life))
-        for stream in self._streams():
-            due = self._last_due(life, stream)
-            if due is not None and received.get(stream, -1) < due:
+        for stream in self._list_streams():
+            wanted = self._list_wanted(life.want, stream)
+            run = self._find_run(life, stream, wanted)
+            if any(number in self._accepted for number in wanted[run.at :]):
                 return False
         return True
 
@@ -192,70 +234,47 @@ class Books:
         return [finding for life in self.lives for finding in self.judge_life(life)]
 
     def judge_life(self, life: Life) -> list[Finding]:
-        findings = [Finding(Kind.CHANGED, life.subscriber, number) for number in life.changed]
-        known = [number for number in life.received if number < len(self.events)]
-        for stream in self._streams():
-            run = [number for number in known if self.events[number].stream == stream]
-            findings += self._judge_run(life, stream, run)
-        return findings
-
-    def _judge_run(self, life: Life, stream: str, run: Sequence[int]) -> Iterable[Finding]:
-        wanted = self._list_wanted(life.want, stream)
-        findings: list[Finding] = []
+        """The disagreements of one life. An event that was never accepted may be lacking anywhere."""
         missing: set[int] = set()
-        seen: set[int] = set()
-        # Where the run has got to in `wanted`; None before its first event, which may come before what is due.
-        at: int | None = None
-        due_at = bisect_left(wanted, life.due_from or 0)
-        for number in run:
-            index = bisect_left(wanted, number)
-            if index == len(wanted) or wanted[index] != number:
-                findings.append(Finding(Kind.STRAY, life.subscriber, number))
-            elif number in seen:
-                findings.append(Finding(Kind.DUPLICATE, life.subscriber, number))
-            elif at is not None and index < at:
-                missing.discard(number)
-                findings.append(Finding(Kind.DISORDERED, life.subscriber, number))
-            else:
-                missing.update(wanted[due_at if at is None else at : index])
-                at = index + 1
-            seen.add(number)
-        if life.is_live and life.due_from is not None:
-            missing.update(wanted[due_at if at is None else at :])
-        findings += [
-            Finding(Kind.MISSING, life.subscriber, number) for number in sorted(missing & self._accepted.keys())
-        ]
+        for stream in self._list_streams():
+            wanted = self._list_wanted(life.want, stream)
+            run = self._find_run(life, stream, wanted)
+            missing |= run.skipped
+            if life.is_live and life.due_from is not None:
+                missing.update(wanted[run.at :])
+        missing &= self._accepted.keys()
+        return [*life.findings, *(Finding(Kind.MISSING, life.subscriber, number) for number in sorted(missing))]
+
+    def forget_ended(self) -> list[Finding]:
+        """Judge the lives that have ended, and keep no more of them than how they ended."""
+        findings = [finding for life in self.lives if not life.is_live for finding in self.judge_life(life)]
+        self._forgotten += self._count_endings()
+        self.lives = self.list_live()
         return findings
 
-    def _streams(self) -> list[str]:
-        return list(dict.fromkeys(event.stream for event in self.events[:1000])) or [STREAM]
+    def _count_endings(self) -> Counter[str]:
+        return Counter(life.ending for life in self.lives if life.ending)
+
+    def _list_streams(self) -> list[str]:
+        return list(self._streams) or [STREAM]
+
+    def _find_run(self, life: Life, stream: str, wanted: Sequence[int]) -> _Run:
+        run = life.runs.get(stream)
+        if run is None:
+            run = life.runs[stream] = _Run(bisect_left(wanted, life.due_from or 0))
+        return run
 
     def _list_wanted(self, want: Want, stream: str) -> list[int]:
         """Numbers of a stream's events that match; remembered, since many subscribers want the same."""
         key = (want, stream)
         wanted = self._wanted.setdefault(key, [])
-        for event in self.events[self._looked_at.get(key, 0) :]:
-            if event.stream == stream and want.matches(event):
-                wanted.append(event.number)
-        self._looked_at[key] = len(self.events)
+        looked_at = self._looked_at.get(key, 0)
+        if looked_at < len(self.events):
+            for event in islice(self.events, looked_at, None):
+                if event.stream == stream and want.matches(event):
+                    wanted.append(event.number)
+            self._looked_at[key] = len(self.events)
         return wanted
-
-    def _last_received(self, life: Life) -> Iterable[tuple[str, int]]:
-        missing = set(self._streams())
-        for number in reversed(life.received):
-            if not missing:
-                return
-            if number < len(self.events) and (stream := self.events[number].stream) in missing:
-                missing.discard(stream)
-                yield stream, number
-
-    def _last_due(self, life: Life, stream: str) -> int | None:
-        for number in reversed(self._list_wanted(life.want, stream)):
-            if number < (life.due_from or 0):
-                return None
-            if number in self._accepted:
-                return number
-        return None
 
 
 def describe(findings: Sequence[Finding], most: int = 20) -> str:

@@ -70,6 +70,7 @@ class Publisher:
         while not self._stopping.is_set():
             await self.publish(at_once, at_once)
             await asyncio.sleep(pause_seconds)  # a load, not a wait
+        self._stopping.clear()
 
     def stop(self) -> None:
         self._stopping.set()

@@ -105,7 +105,7 @@ async def test_the_connection_of_one_gateway_is_stalled(is_router: bool) -> None
         # The other one takes the lease, if it has to, and goes on.
         accepted = scene.books.accepted
         await wait_until_async(lambda: scene.books.accepted > accepted + 200)
-        await wait_until_async(lambda: all(one.life and one.life.received[-1] > accepted for one in near))
+        await wait_until_async(lambda: all(one.life and one.life.last > accepted for one in near))
         # Until it has noticed: its commands are given up after 5 seconds.
         await wait_until_true(lambda: _lacks_redis(apart))
         proxy.flow()

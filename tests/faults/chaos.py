@@ -1,0 +1,262 @@
+"""Random faults from a seed: which faults follow each other depends on the seed alone, so a run can be played again.
+
+A round injects one or two faults at once under load, ends them, waits until everybody is caught up, and reconciles.
+Knows what can be broken, not what should come of it: that is the oracle's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.clients import Dialect
+from tests.faults.oracle import STREAM, describe
+from tests.faults.proxy import Proxy
+from tests.faults.scene import WANTS, Scene, set_scene
+from tests.served import Served, wait_until_async
+
+_LONGEST_FAULT_SECONDS = 2.0
+_EVENTS_AFTER_A_FAULT = 40
+# Longer than a fault lasts, so that few are written off because of it, and no end of a run has to wait for long.
+_SETTINGS = {"FANOUT_HEARTBEAT_TIMEOUT_MS": "5000"}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did, for people.
+
+    Args:
+        number: from 1.
+        faults: what was broken.
+        events: published so far.
+        receipts: so far.
+        endings: how subscriptions have ended so far, with how many did so.
+        largest_bytes: resident memory of the largest gateway.
+    """
+
+    number: int
+    faults: tuple[str, ...]
+    events: int
+    receipts: int
+    endings: dict[str, int]
+    largest_bytes: int
+
+
+class Chaos:
+    """Breaks a deployment at random, round after round.
+
+    Args:
+        scene: without gateways yet.
+        seed: decides about everything but time.
+        stack: what is started is ended with it.
+    """
+
+    def __init__(self, scene: Scene, seed: int, stack: AsyncExitStack) -> None:
+        self._scene = scene
+        self._random = random.Random(seed)
+        self._stack = stack
+        self._proxies: dict[int, Proxy] = {}
+        self._rounds = 0
+        # A fault's weight, name, and how to inject and end it.
+        self._faults: list[tuple[int, Callable[[random.Random], Coroutine[Any, Any, None]]]] = [
+            (4, self.kill_a_gateway),
+            (2, self.terminate_a_gateway),
+            (4, self.stop_a_gateway),
+            (3, self.cut_a_gateway_off),
+            (3, self.cut_connections_to_redis),
+            (3, self.stall_a_gateways_redis),
+            (3, self.restart_redis),
+            (1, self.lose_all_data),
+            (3, self.take_the_lease_away),
+            (3, self.cut_clients),
+            (3, self.exchange_clients),
+            (2, self.publish_a_burst),
+            (2, self.pause_readers),
+        ]
+
+    async def start(self, gateways: int, subscribers_per_want: int) -> None:
+        """Start gateways, each with a proxy of its own before Redis, and the crowd."""
+        for _ in range(gateways):
+            await self._start_gateway()
+        await self._scene.crowd.join(WANTS, subscribers_per_want)
+        await self._scene.crowd.join(WANTS[-2:], 1, dialect=Dialect.TRANSPORT_WS)
+
+    async def play_round(self) -> Round:
+        """Break something, mend it, wait until all are caught up, and reconcile.
+
+        Raises:
+            AssertionError: somebody missed something, or did not catch up; the text says who.
+        """
+        scene = self._scene
+        self._rounds += 1
+        weights, faults = zip(*self._faults, strict=True)
+        drawn = dict.fromkeys(self._random.choices(faults, weights, k=self._random.choice((1, 1, 2))))
+        # Each has a sequence of its own: what it draws does not depend on when the other one draws.
+        draws = [random.Random(self._random.random()) for _ in drawn]
+        names = tuple(fault.__name__ for fault in drawn)
+        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
+        try:
+            await asyncio.gather(*(fault(draw) for fault, draw in zip(drawn, draws, strict=True)))
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers), 60)
+            scene.publisher.stop()
+            await publishing
+            for _ in range(2):  # the first may be published before a gateway notices, and its clients be told then
+                await scene.publisher.publish(_EVENTS_AFTER_A_FAULT)
+                await scene.crowd.wait_caught_up()
+            scene.reconcile()
+            findings = scene.books.forget_ended()
+            assert not findings, describe(findings)
+        except AssertionError as error:
+            raise AssertionError(f"round {self._rounds} ({' + '.join(names)}): {error}") from error
+        finally:
+            publishing.cancel()
+        sizes = [_read_resident_bytes(gateway) for gateway in scene.deployment.gateways]
+        endings = dict(sorted(scene.books.count_endings().items()))
+        return Round(self._rounds, names, len(scene.books.events), scene.books.receipts, endings, max(sizes))
+
+    async def list_what_is_left(self) -> list[str]:
+        """End all clients and gateways, and list the keys in Redis that should have gone with them.
+
+        Of those that were killed the others have to clean up, so this takes as long as a heartbeat lasts.
+        """
+        scene, deployment = self._scene, self._scene.deployment
+        client = deployment.valkey.client
+        await scene.crowd.leave()
+        scene.crowd.subscribers.clear()
+        await wait_until_async(lambda: client.scard("fanout:{gateways}") == len(deployment.gateways), 60)
+        for gateway in tuple(deployment.gateways):
+            await deployment.terminate(gateway)
+        kept = ("fanout:idempotency:", f"fanout:{{{STREAM}}}:", STREAM)
+        return [key for key in client.scan_iter() if not key.startswith(kept) and not key.endswith(":version")]
+
+    # Faults: each ends what it has begun
+
+    async def kill_a_gateway(self, draw: random.Random) -> None:
+        gateway = self._choose_gateway(draw)
+        await self._scene.deployment.kill(gateway)
+        await self._start_gateway()
+
+    async def terminate_a_gateway(self, draw: random.Random) -> None:
+        gateway = self._choose_gateway(draw)
+        await self._start_gateway()
+        if gateway.process.poll() is None and gateway in self._scene.deployment.gateways:
+            await self._scene.deployment.terminate(gateway)
+
+    async def stop_a_gateway(self, draw: random.Random) -> None:
+        gateway = self._choose_gateway(draw)
+        self._scene.deployment.stop(gateway)
+        await self._last(draw)
+        if gateway.process.poll() is None:
+            self._scene.deployment.go_on(gateway)
+
+    async def cut_a_gateway_off(self, draw: random.Random) -> None:
+        proxy = self._choose_proxy(draw)
+        proxy.refuse()
+        await self._last(draw)
+        proxy.accept()
+
+    async def cut_connections_to_redis(self, draw: random.Random) -> None:
+        for _ in range(draw.randint(1, 5)):
+            self._choose_proxy(draw).cut()
+            await asyncio.sleep(draw.uniform(0, 0.1))
+
+    async def stall_a_gateways_redis(self, draw: random.Random) -> None:
+        proxy = self._choose_proxy(draw)
+        proxy.stall()
+        await self._last(draw)
+        proxy.flow()
+
+    async def restart_redis(self, draw: random.Random) -> None:
+        await self._restart_redis(draw, keeps_data=True)
+
+    async def lose_all_data(self, draw: random.Random) -> None:
+        await self._restart_redis(draw, keeps_data=False)
+
+    async def take_the_lease_away(self, draw: random.Random) -> None:
+        # By way of an administrator's connection, which may find Redis gone by another fault of this round.
+        for _ in range(draw.randint(1, 3)):
+            await asyncio.to_thread(self._delete_leases)
+            await asyncio.sleep(draw.uniform(0, 0.2))
+
+    async def cut_clients(self, draw: random.Random) -> None:
+        for subscriber in draw.sample(self._scene.crowd.subscribers, len(self._scene.crowd.subscribers) // 3):
+            subscriber.cut()
+
+    async def exchange_clients(self, draw: random.Random) -> None:
+        crowd = self._scene.crowd
+        leaving = draw.sample(crowd.subscribers, len(crowd.subscribers) // 4)
+        for subscriber in leaving:
+            crowd.subscribers.remove(subscriber)
+            await subscriber.stop()
+        await crowd.join([subscriber.want for subscriber in leaving])
+
+    async def publish_a_burst(self, draw: random.Random) -> None:
+        await self._scene.publisher.publish(draw.randint(500, 3000), at_once=200)
+
+    async def pause_readers(self, draw: random.Random) -> None:
+        paused = [one for one in draw.sample(self._scene.crowd.subscribers, 5) if one.is_live]
+        for subscriber in paused:
+            subscriber.stop_reading()
+        await self._last(draw)
+        for subscriber in paused:
+            subscriber.go_on_reading()
+
+    # What they are made of
+
+    async def _last(self, draw: random.Random) -> None:
+        await asyncio.sleep(draw.uniform(0.05, _LONGEST_FAULT_SECONDS))  # so long does the fault last
+
+    async def _restart_redis(self, draw: random.Random, *, keeps_data: bool) -> None:
+        valkey = self._scene.deployment.valkey
+        await asyncio.to_thread(valkey.kill)
+        if not keeps_data:
+            await asyncio.to_thread(valkey.wipe)
+        await self._last(draw)
+        await asyncio.to_thread(valkey.start)
+
+    def _delete_leases(self) -> None:
+        client = self._scene.deployment.valkey.client
+        try:
+            client.delete(f"fanout:{{{STREAM}}}:lease")
+        except OSError:
+            pass
+
+    async def _start_gateway(self) -> None:
+        proxy = await self._stack.enter_async_context(Proxy(self._scene.deployment.valkey.port).running())
+        # Redis may be away at the moment: an orchestrator tries again.
+        while True:
+            try:
+                gateway = await self._scene.deployment.start_gateway(environment={"FANOUT_REDIS_URL": proxy.url})
+                break
+            except AssertionError as error:
+                if "Redis at" not in str(error):
+                    raise
+        self._proxies[gateway.process.pid] = proxy
+
+    def _choose_gateway(self, draw: random.Random) -> Served:
+        return draw.choice(self._scene.deployment.gateways)
+
+    def _choose_proxy(self, draw: random.Random) -> Proxy:
+        return self._proxies[self._choose_gateway(draw).process.pid]
+
+
+def _read_resident_bytes(gateway: Served) -> int:
+    for line in Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+@asynccontextmanager
+async def break_at_random(seed: int, gateways: int = 3, subscribers_per_want: int = 3) -> AsyncIterator[Chaos]:
+    """A deployment to be broken, until the block ends."""
+    async with AsyncExitStack() as stack:
+        scene = await stack.enter_async_context(set_scene(0, **_SETTINGS))
+        chaos = Chaos(scene, seed, stack)
+        await chaos.start(gateways, subscribers_per_want)
+        yield chaos
