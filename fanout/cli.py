@@ -22,7 +22,7 @@ from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
 from fanout.schema import SubscriptionPlanner
 from fanout.service import TlsFiles, load_schema, open_listener
-from fanout.settings import Settings, load_settings
+from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
 
 app = typer.Typer(
@@ -65,6 +65,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Gateway processes on the port [default: 1].")] = None,
     api_key: Annotated[list[str] | None, typer.Option(help="Key for subscriptions and /graphql; repeat.")] = None,
     publisher_key: Annotated[list[str] | None, typer.Option(help="Key for /events; repeat.")] = None,
+    admin_key: Annotated[list[str] | None, typer.Option(help="Key for /admin; repeat [default: no admin API].")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM).", metavar="FILE")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key (PEM).", metavar="FILE")] = None,
     tls_dev: Annotated[bool | None, typer.Option("--tls-dev", help="Make a development certificate.")] = None,
@@ -81,6 +82,7 @@ def serve(
         "workers": workers,
         "api_key": api_key or None,
         "publisher_key": publisher_key or None,
+        "admin_key": admin_key or None,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_dev": tls_dev,
@@ -99,7 +101,8 @@ def serve(
     embedded = None if settings.redis_url else EmbeddedServer()
     try:
         redis_url = embedded.start() if embedded else str(settings.redis_url)
-        settings = settings.model_copy(update={name: (key,) for name, key in generated.items()})
+        source = SettingsSource(options, dict(os.environ), config, {name: (key,) for name, key in generated.items()})
+        settings = source.read()
         text = banner.build_banner(
             checked,
             settings,
@@ -109,9 +112,9 @@ def serve(
             embedded_url=redis_url if embedded else "",
         )
         if is_shared:
-            run_workers(settings, redis_url, listener, tls[0], lambda: print(text, flush=True))
+            run_workers(settings, source, redis_url, listener, tls[0], lambda: print(text, flush=True))
         else:
-            run_single(settings, redis_url, [listener], tls[0], lambda: print(text, flush=True))
+            run_single(settings, source, redis_url, [listener], tls[0], lambda: print(text, flush=True))
     finally:
         if embedded:
             embedded.stop()

@@ -5,7 +5,8 @@
     │   ├── BadRequest        a message, document, variable or filter that is not acceptable
     │   ├── Unauthorized      missing, wrong or expired credentials
     │   ├── LimitExceeded     a limit of the deployment, named in the message
-    │   └── DuplicatedOperation   an id that is in use on the same connection
+    │   ├── DuplicatedOperation   an id that is in use on the same connection
+    │   └── SubscriptionEnded     no mistake, but told in the same form: the service has ended a subscription
     ├── Unavailable           an upstream (Redis) cannot answer now; retryable
     └── ConfigurationError    the operator's mistake: one line on stderr, exit code 2
         └── SchemaError       with the line and column in the SDL
@@ -89,6 +90,13 @@ class DuplicatedOperation(ClientFault):
     """A second subscription with an id that is in use on the same connection, or a document with two root fields."""
 
     default_type = "DuplicatedOperationError"
+    default_code = None
+
+
+class SubscriptionEnded(ClientFault):
+    """The service has ended a subscription that was accepted: invalidated, or no part of the API any more."""
+
+    default_type = "SubscriptionEnded"
     default_code = None
 
 

@@ -74,5 +74,11 @@ class Metrics:
     """Events dropped because their idempotency key was seen before."""
     missed: Counter[str] = field(default_factory=Counter)
     """Times that this gateway had to tell its clients that events may have been missed, by reason."""
+    subscriptions_ended: Counter[str] = field(default_factory=Counter)
+    """Subscriptions ended by the service one by one, by reason; not those that end with their connection."""
+    admin_calls: Counter[str] = field(default_factory=Counter)
+    """Calls of the admin API that this gateway answered, by what was asked for."""
+    reloads: Counter[str] = field(default_factory=Counter)
+    """Times that configuration and schema were read again, by outcome: `applied`, or `refused` for an error."""
     publish_to_write: Histogram = field(default_factory=Histogram)
     """Seconds from an event's publish time to its last write, one observation per delivery."""

@@ -69,14 +69,14 @@ class Identity:
 
     Args:
         mode: AppSync's authorization mode, for example `API_KEY`.
+        claims: what `$identity.x` in a filter template can read; empty for an API key, as in AppSync.
         subject: who it is, as operators name and see it; never a credential. Of an API key the first 16 digits of
             its SHA-256, `sha256:0123456789abcdef`.
-        claims: what `$identity.x` in a filter template can read; empty for an API key, as in AppSync.
     """
 
     mode: str
-    subject: str = ""
     claims: Mapping[str, Any] = field(default_factory=dict)
+    subject: str = ""
 
 
 class OverflowPolicy(Enum):
@@ -162,6 +162,9 @@ class CloseReason(Enum):
     UNRESPONSIVE = (4604, "unresponsive", "no answer to a ping")
     EVENTS_MISSED = (4605, "events-missed", "events may have been missed, connect again and reload")
     LIMIT_EXCEEDED = (4606, "limit-exceeded", "a limit was exceeded, connect again later")
+    CLOSED_BY_OPERATOR = (4620, "closed-by-operator", "closed by the operator, connect again")
+    INVALIDATED = (4621, "invalidated", "Subscription complete.")
+    API_CHANGED = (4622, "api-changed", "the API has changed, connect again")
 
     def __init__(self, code: int, label: str, text: str) -> None:
         self.code = code

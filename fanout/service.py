@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
-from fanout.auth import ApiKeys, Authorizer
+from fanout.administration import Administration, build_authorizer
 from fanout.bus import Bus
 from fanout.engine import Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
-from fanout.gateway import Gateway, Limits, Server, Subscriptions, build_http_class, build_protocol_class
+from fanout.gateway import Gateway, Limits, Oversight, Server, Subscriptions, build_http_class, build_protocol_class
 from fanout.metrics import Metrics
-from fanout.schema import ApiSchema, MutationExecutor, SubscriptionPlanner, load_chat_schema, parse_schema
-from fanout.settings import Settings
+from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
+from fanout.settings import Settings, SettingsSource
 from fanout.web import create_app
 
 
@@ -72,15 +76,17 @@ def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
 
 async def serve(
     settings: Settings,
+    source: SettingsSource,
     redis_url: str,
     listeners: Sequence[socket.socket],
     tls: TlsFiles | None,
     on_ready: Callable[[], None],
 ) -> None:
-    """Run one gateway process until it is told to stop (SIGINT, SIGTERM), then drain it.
+    """Run one gateway process until it is told to stop (SIGINT, SIGTERM), then drain it. SIGHUP makes it reload.
 
     Args:
         settings: checked settings.
+        source: where they come from, to be read again by a reload.
         redis_url: the Redis to use, also where the settings name none (embedded server).
         listeners: bound sockets, see `open_listener`; all serve the same.
         tls: certificate and key, or None for plain HTTP and WebSocket.
@@ -89,7 +95,7 @@ async def serve(
     Raises:
         ConfigurationError, Unavailable: it cannot start; one line that says why.
     """
-    async with _assemble(settings, redis_url) as (gateway, app):
+    async with _assemble(settings, source, redis_url) as (gateway, app, administration):
         config = uvicorn.Config(
             app,
             ws=build_protocol_class(gateway),
@@ -104,50 +110,100 @@ async def serve(
             ssl_keyfile=tls.key if tls else None,
         )
         server = Server(config, gateway, on_ready)
-        await server.serve(sockets=list(listeners))
+        with _reload_on_hangup(server, administration):
+            await server.serve(sockets=list(listeners))
+
+
+class Terminal:
+    """The terminal that a process was started from, if any: SIGHUP comes too when it is closed, and then means: end."""
+
+    def __init__(self) -> None:
+        self._was_there = os.isatty(0)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._was_there and not os.isatty(0)
+
+
+@contextmanager
+def _reload_on_hangup(server: Server, administration: Administration) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    terminal = Terminal()
+
+    def on_hangup() -> None:
+        if terminal.is_gone:
+            server.handle_exit(signal.SIGTERM, None)
+        else:
+            administration.reload_soon()
+
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    # A supervisor starts its workers with the signal held back, so that none comes before it can be handled.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # else it would end the process before the bus has left
 
 
 @asynccontextmanager
-async def _assemble(settings: Settings, redis_url: str) -> AsyncIterator[tuple[Gateway, FastAPI]]:
-    schema = load_schema(settings.schema_path)
-    planner = SubscriptionPlanner(schema, settings)
-    authorizer = Authorizer(ApiKeys(settings.api_key), ApiKeys(settings.publisher_key, setting="publisher_key"))
+async def _assemble(
+    settings: Settings, source: SettingsSource, redis_url: str
+) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
+    api = Api(load_schema(settings.schema_path), settings)
+    authorizer = build_authorizer(settings)
     metrics = Metrics()
     registry = Registry(metrics)
     wheel = Wheel()
-    dispatcher = Dispatcher(registry, schema.subscriptions_of, settings.max_payload_bytes, metrics, wheel.now_ms)
-
-    def route(mutation: str) -> tuple[str, ...] | None:
-        return schema.subscriptions_of(mutation) if mutation in schema.mutations else None
-
+    dispatcher = Dispatcher(registry, api.subscriptions_of, settings.max_payload_bytes, metrics, wheel.now_ms)
     gateway: Gateway
+    administration: Administration
 
     def close_subscribers(reason: str) -> None:
         gateway.close_subscribers(reason)
+        if reason == "announcements-missed":
+            administration.reload_soon()  # one of them may have been an order to do so
+
+    async def obey(order: bytes) -> bytes:
+        return await administration.obey(order)
 
     bus = Bus(
         settings,
         redis_url,
-        route=route,
+        route=api.route,
         deliver=dispatcher.deliver,
         missed=close_subscribers,
         metrics=metrics,
+        announced=obey,
     )
     limits = Limits(settings, wheel.now_ms)
     subscriptions = Subscriptions(
         registry,
         authorize=lambda request: authorizer.authorize_client(request.headers),
-        plan=planner.plan,
+        plan=api.plan,
         directory=bus,
         metrics=metrics,
         limits=limits,
     )
     gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
+    administration = Administration(
+        settings,
+        source,
+        lambda read: load_schema(read.schema_path),
+        api,
+        authorizer,
+        Oversight(gateway, registry, metrics),
+        bus.announce,
+        lambda: bus.gateway_id,
+        set_log_level,
+        wheel,
+        metrics,
+    )
     app = create_app(
-        executor=MutationExecutor(schema, settings),
+        api=api,
         publish=bus.publish,
         authorizer=authorizer,
-        schema=schema,
+        administration=administration,
         metrics=metrics,
         is_ready=lambda: gateway.admission.describe_unreadiness() or bus.is_ready,
         settings=settings,
@@ -155,9 +211,18 @@ async def _assemble(settings: Settings, redis_url: str) -> AsyncIterator[tuple[G
     await bus.start()
     wheel.start()
     gateway.start()
+    administration.start()
     try:
-        yield gateway, app
+        yield gateway, app, administration
     finally:
+        await administration.stop()
         wheel.stop()
         await subscriptions.stop()
         await bus.stop()
+
+
+def set_log_level(level: str) -> None:
+    """Let lines from this level on be printed; libraries only warn."""
+    logging.getLogger().setLevel(level.upper())
+    for library in ("httpx", "httpcore", "uvicorn", "websockets"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))

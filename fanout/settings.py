@@ -2,6 +2,7 @@
 
 A setting is given by command line option, environment variable `FANOUT_<NAME>` or a key of the TOML file, in
 that order of precedence; docs/operations.md lists them. `load_settings` is the only way in.
+What can change while a process serves is in `RELOADED`; the rest takes a restart.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,6 +45,8 @@ class SubscriptionSettings(BaseModel):
 
     filter: dict[str, Any] | None = None
     """Filter template; `"$args.x"` and `"$identity.x"` are filled in for each subscriber, who cannot weaken it."""
+    invalidation_filter: dict[str, Any] | None = None
+    """Template in the same form; `POST /admin/subscriptions/invalidate` ends the subscriptions that it matches for."""
 
 
 class Settings(BaseModel):
@@ -77,6 +81,8 @@ class Settings(BaseModel):
     """Keys for subscriptions and `/graphql`: `KEY` or `sha256:HEX`, and `@2027-01-31T00:00:00Z` for an expiry."""
     publisher_key: tuple[str, ...] = ()
     """Keys for `/events`, written in the same way."""
+    admin_key: tuple[str, ...] = ()
+    """Keys for `/admin`, written in the same way; without one there is no admin API."""
 
     # Redis
     redis_url: Annotated[str, Field(min_length=1)] | None = None
@@ -211,8 +217,10 @@ class Settings(BaseModel):
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
-_LIST_SETTINGS = {"api_key", "publisher_key", "stream", "trusted_proxies"}
+_LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "stream", "trusted_proxies"}
 _FILE_ONLY_SETTINGS = {"subscriptions"}
+RELOADED = ("schema_path", "subscriptions", "api_key", "publisher_key", "admin_key", "log_level")
+"""Fields of `Settings` that a reload changes; connections, and what is in Redis, depend on all others."""
 
 
 def load_settings(
@@ -249,6 +257,48 @@ def load_settings(
         path = ".".join(str(part) for part in first["loc"])
         where = _describe(origins.get(path.split(".")[0], ""), path) if path else "settings"
         raise ConfigurationError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """Where a process's settings come from, so that they can be read again.
+
+    Args:
+        options, environment, config_path: see `load_settings`.
+        generated: development keys by setting, for settings that nobody gives.
+    """
+
+    options: Mapping[str, Any]
+    environment: Mapping[str, str]
+    config_path: Path | None
+    generated: Mapping[str, tuple[str, ...]]
+
+    def read(self) -> Settings:
+        """The settings as they are given now.
+
+        Raises:
+            ConfigurationError: see `load_settings`.
+        """
+        settings = load_settings(self.options, self.environment, self.config_path)
+        missing = {name: keys for name, keys in self.generated.items() if not getattr(settings, name)}
+        return settings.model_copy(update=missing)
+
+
+def renew_settings(settings: Settings, source: SettingsSource) -> tuple[Settings, list[str]]:
+    """What is in force after a reload, and the names of settings that were changed and take a restart.
+
+    Raises:
+        ConfigurationError: see `load_settings`.
+    """
+    read = source.read()
+    renewed = settings.model_copy(update={name: getattr(read, name) for name in RELOADED})
+    names = (name for name in Settings.model_fields if name not in RELOADED)
+    return renewed, [public_name(name) for name in names if getattr(read, name) != getattr(settings, name)]
+
+
+def public_name(field: str) -> str:
+    """What a field of `Settings` is called where it is given."""
+    return Settings.model_fields[field].alias or field
 
 
 def _read_file(path: Path) -> dict[str, Any]:

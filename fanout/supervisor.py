@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, wait
 import uvloop
 
 from fanout.errors import FanoutError
-from fanout.service import TlsFiles, open_listener, serve
-from fanout.settings import Settings
+from fanout.service import Terminal, TlsFiles, open_listener, serve, set_log_level
+from fanout.settings import Settings, SettingsSource, renew_settings
 
 logger = logging.getLogger("fanout.supervisor")
 
@@ -36,6 +36,7 @@ _TELL_AGAIN_SECONDS = 0.2
 
 def run_single(
     settings: Settings,
+    source: SettingsSource,
     redis_url: str,
     listeners: Sequence[socket.socket],
     tls: TlsFiles | None,
@@ -44,17 +45,21 @@ def run_single(
     """Serve in this process until told to stop. Raises what `fanout.service.serve` raises."""
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, redis_url, listeners, tls, on_ready))
+        runner.run(serve(settings, source, redis_url, listeners, tls, on_ready))
 
 
 def run_workers(
     settings: Settings,
+    source: SettingsSource,
     redis_url: str,
     listener: socket.socket,
     tls: TlsFiles | None,
     on_ready: Callable[[], None],
 ) -> None:
     """Serve in `settings.workers` processes until told to stop; a worker that dies is replaced.
+
+    SIGHUP is passed on to all workers, each of which reads its configuration again. A worker that replaces a dead one
+    reads it as it is then, so that no key is good again that was revoked.
 
     Args:
         listener: bound with SO_REUSEPORT and not listening; it keeps the port ours while workers come and go.
@@ -64,7 +69,7 @@ def run_workers(
         FanoutError: a worker could not start; its own words.
     """
     host, port = listener.getsockname()[:2]
-    task = _Task(settings, redis_url, host, port, tls)
+    task = _Task(settings, source, redis_url, host, port, tls)
     # Forked from a process that has imported everything and does nothing else: 20 MB per worker in place of 60.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fanout.cli"])
@@ -77,8 +82,18 @@ def run_workers(
         for worker in workers:  # the second time too: it ends their waiting for clients
             worker.terminate()
 
+    terminal = Terminal()
+
+    def pass_on(signal_number: int, frame: object) -> None:
+        if terminal.is_gone:
+            stop(signal_number, frame)
+            return
+        for worker in workers:
+            worker.reload()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, pass_on)
     failures = [failure for worker in workers if (failure := worker.wait_until_ready())]
     if not failures and not stopping.is_set():
         on_ready()
@@ -102,6 +117,7 @@ def run_workers(
 @dataclass(frozen=True, slots=True)
 class _Task:
     settings: Settings
+    source: SettingsSource
     redis_url: str
     host: str
     port: int
@@ -112,7 +128,12 @@ class _Worker:
     def __init__(self, context: multiprocessing.context.ForkServerContext, task: _Task, number: int) -> None:
         self._ready, child = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(task, number, child), name=f"fanout-worker-{number}")
-        self._process.start()
+        # Held back until the worker can handle it; the worker inherits this.
+        held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
         child.close()
         self._is_told = False
 
@@ -137,6 +158,10 @@ class _Worker:
         if self._process.is_alive():
             self._process.terminate()
 
+    def reload(self) -> None:
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, signal.SIGHUP)
+
     def terminate_once(self) -> None:
         if not self._is_told:
             self.terminate()
@@ -159,7 +184,8 @@ def _work(task: _Task, number: int, ready: Connection) -> None:
         listeners = [open_listener(task.host, task.port, shared=True)]
         if task.settings.worker_port is not None:
             listeners.append(open_listener(task.host, task.settings.worker_port + number))
-        run_single(task.settings, task.redis_url, listeners, task.tls, lambda: ready.send(""))
+        settings, _ = renew_settings(task.settings, task.source)
+        run_single(settings, task.source, task.redis_url, listeners, task.tls, lambda: ready.send(""))
     except FanoutError as error:
         ready.send(str(error))
         sys.exit(1)
@@ -175,6 +201,5 @@ def _end_with_parent() -> None:
 
 def configure_logging(level: str) -> None:
     """Log lines go to stderr, so that what a command prints can be piped."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    for library in ("httpx", "httpcore", "uvicorn", "websockets"):
-        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    set_log_level(level)

@@ -23,7 +23,7 @@ _GENERATED_CHARACTERS = string.ascii_lowercase + string.digits
 _GENERATED_LENGTH = 26  # of 36 characters: 134 bits
 _DIGEST_HEX_LENGTH = 64
 _LONGEST_SHOWN_PREFIX = 4
-_IDENTITY = Identity("API_KEY")
+_SUBJECT_HEX_LENGTH = 16  # 64 bits: nobody meets another key's by chance, and nobody finds the key by it
 
 
 def generate_key() -> str:
@@ -45,16 +45,20 @@ class ApiKeys:
         ConfigurationError: a bad or repeated entry; names its position and at most 4 characters of the key.
     """
 
-    __slots__ = ("_expiry_by_digest", "_now")
+    __slots__ = ("_accepted", "_expiry_by_subject", "_now")
 
     def __init__(self, entries: Iterable[str], now: Callable[[], float] = time.time, setting: str = "api_key") -> None:
         self._now = now
-        self._expiry_by_digest: dict[bytes, float] = {}
+        self._accepted: dict[bytes, tuple[float, Identity]] = {}
         for position, entry in enumerate(entries, start=1):
             digest, expires_at = _parse_entry(entry, f"{setting} {position}")
-            if digest in self._expiry_by_digest:
+            if digest in self._accepted:
                 raise _refuse(entry, f"{setting} {position}", "this key was given before, leave one of the two out")
-            self._expiry_by_digest[digest] = expires_at
+            self._accepted[digest] = expires_at, Identity("API_KEY", subject=name_digest(digest))
+        self._expiry_by_subject = {identity.subject: expiry for expiry, identity in self._accepted.values()}
+
+    def __len__(self) -> int:
+        return len(self._accepted)
 
     def check(self, key: str | None) -> Identity:
         """Who holds this key. Costs about 1 us, whatever the number of keys.
@@ -65,10 +69,32 @@ class ApiKeys:
         if not key:
             raise Unauthorized
         # The time of the look-up can tell at most something about the digest of a guess, nothing about a key.
-        expires_at = self._expiry_by_digest.get(_digest(key))
-        if expires_at is None or self._now() >= expires_at:
+        accepted = self._accepted.get(_digest(key))
+        if accepted is None or self._now() >= accepted[0]:
             raise Unauthorized
-        return _IDENTITY
+        return accepted[1]  # one object for all who hold the key
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether the key that an identity was decided by would be accepted now."""
+        return self._now() < self._expiry_by_subject.get(identity.subject, -inf)
+
+    def next_expiry(self) -> float:
+        """When the next key expires, in seconds since 1970; infinity if none of those that are accepted will."""
+        now = self._now()
+        return min((expiry for expiry in self._expiry_by_subject.values() if expiry > now), default=inf)
+
+
+def name_digest(digest: bytes) -> str:
+    """How operators name a key by its SHA-256: `sha256:` and the first 16 hexadecimal digits."""
+    return DIGEST_PREFIX + digest.hex()[:_SUBJECT_HEX_LENGTH]
+
+
+def shorten_subject(subject: str) -> str:
+    """The name of a key's identity, also from the whole digest as it stands in a configuration, `sha256:HEX`."""
+    digits = subject.removeprefix(DIGEST_PREFIX)
+    if subject.startswith(DIGEST_PREFIX) and len(digits) == _DIGEST_HEX_LENGTH:
+        return DIGEST_PREFIX + digits[:_SUBJECT_HEX_LENGTH].lower()
+    return subject
 
 
 def _digest(key: str) -> bytes:

@@ -5,6 +5,7 @@
     router       one stream: read, look up, forward; with lease, lookup, positions
     membership   join, heartbeat, registration, sweep
     publisher    append to a stream
+    announcements       tell all gateways something
     entries, keys       formats, names
     client       links: to one server (node) or to a cluster (cluster, with slots and topology)
     embedded     a Valkey server of our own
@@ -13,7 +14,8 @@ docs/architecture.md has the picture; design and interleavings are explained whe
 `registration`, `intake`.
 """
 
+from fanout.bus.announcements import Announced
 from fanout.bus.bus import Bus
 from fanout.bus.embedded import EmbeddedServer
 
-__all__ = ["Bus", "EmbeddedServer"]
+__all__ = ["Announced", "Bus", "EmbeddedServer"]

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from fanout.bus.announcements import Announced, Announcements, Handle
 from fanout.bus.client import AccessRefused, Backoff, Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
@@ -36,8 +37,9 @@ class Bus:
             the bus waits for it, so what it takes is what the next events wait.
         missed: called with a reason when events may have passed this gateway by: its subscribers have to be told.
             The reasons are `inbox-trimmed`, `history-trimmed`, `history-lost`, `membership-lost`, `failed-over`,
-            `internal-error`.
+            `internal-error`, and `announcements-missed`: then what an operator ordered may have passed by.
         metrics: counted into, see `fanout.metrics`.
+        announced: called with each announcement, this gateway's own included; see `Announcements`.
 
     Raises:
         ConfigurationError: a URL that cannot be used.
@@ -51,6 +53,7 @@ class Bus:
         deliver: Callable[[str, list[Event]], None],
         missed: Callable[[str], None],
         metrics: Metrics,
+        announced: Handle | None = None,
     ) -> None:
         self._endpoint = Endpoint(redis_url)
         self._endpoint.topology.failed_over = self._note_failover
@@ -66,6 +69,14 @@ class Bus:
         self._registration = self._local.membership.registration
         self._publisher = Publisher(
             settings.stream[0], settings.stream_max_length, self._open_link("publisher"), metrics
+        )
+        self._announcements = Announcements(
+            keys,
+            self._open_link("announcements"),
+            self._open_link("announcer"),
+            lambda: self.gateway_id,
+            announced or _ignore,
+            lambda: self._tell_missed("announcements-missed"),
         )
         self._routers = {
             stream: Router(
@@ -101,6 +112,7 @@ class Bus:
         """
         membership = self._local.membership
         try:
+            await self._announcements.join()
             await membership.enter()
         except AccessRefused as error:
             await self._close_links()
@@ -114,6 +126,7 @@ class Bus:
         self._run("membership", membership.run)
         self._run("inbox", self._local.read_inbox)
         self._run("publisher", self._publisher.run)
+        self._run("announcements", self._announcements.run)
         for stream, router in self._routers.items():
             self._run(f"router of {stream}", router.run)
 
@@ -154,6 +167,14 @@ class Bus:
         """
         return await self._publisher.publish(events)
 
+    async def announce(self, body: bytes, wait_s: float) -> Announced:
+        """Tell all live gateways something, and wait for their answers, at most `wait_s`.
+
+        Raises:
+            Unavailable: Redis did not answer; see `Announcements.announce`.
+        """
+        return await self._announcements.announce(body, wait_s)
+
     def _open_link(self, name: str) -> Link:
         link = Link(self._endpoint, f"fanout-{name}", lambda: self._local.membership.suspect())
         self._links.append(link)
@@ -165,6 +186,9 @@ class Bus:
 
     def _note_failover(self, slots: frozenset[int]) -> None:
         """A replica serves these slots of a cluster now, and may lack the last writes to them."""
+        if find_slot(("GET", self._keys.announcements)) in slots:
+            self._announcements.note_loss()
+            self._tell_missed("announcements-missed")
         membership = self._local.membership
         for key in (self._keys.inbox(membership.gateway_id), *self._streams):
             if find_slot(("GET", key)) in slots:
@@ -179,6 +203,8 @@ class Bus:
             router.wake()
 
     def _tell_missed(self, reason: str) -> None:
+        if reason == "membership-lost":
+            self._announcements.note_loss()
         self._metrics.missed[reason] += 1
         self._missed(reason)
 
@@ -199,3 +225,8 @@ class Bus:
                 _logger.exception("defect in the bus (%s), starting it again", name)
                 has_failed = True
                 await backoff.pause()
+
+
+async def _ignore(body: bytes) -> bytes:
+    del body
+    return b""

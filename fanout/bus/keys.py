@@ -8,6 +8,8 @@
     {gateway:ID}:buckets                the bucket keys it is in, for whoever cleans up after it
     {STREAM}:lease, {STREAM}:checkpoint who routes the stream, and up to where it has been routed
     {STREAM}:dead                       malformed entries
+    {announcements}                     stream of what gateways tell all others
+    {announcements}:answers:ID          what the gateways answer to one of them; expires
     idempotency:STREAM:KEY              the entry of the stream that came with this key first
 
 What is touched by one script has one hash tag (the part in braces), so that it is on one node of a Redis Cluster.
@@ -35,6 +37,7 @@ class Keys:
         self._prefix = prefix
         self.gateways = f"{prefix}{{gateways}}"
         self.gateways_version = f"{prefix}{{gateways}}:version"
+        self.announcements = f"{prefix}{{announcements}}"
         self.paths = f"{prefix}{{paths}}"
         self.paths_version = f"{prefix}{{paths}}:version"
 
@@ -63,6 +66,9 @@ class Keys:
 
     def dead_letters(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:dead"
+
+    def answers(self, announcement_id: str) -> str:
+        return f"{self.announcements}:answers:{announcement_id}"
 
     def idempotency(self, stream: str, key: str) -> str:
         # Per stream: two streams have two routers, and which of them is first is chance.

@@ -7,7 +7,7 @@ remove) and the data path (match) share; both run on the event loop, so it needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from fanout.metrics import Metrics
@@ -75,6 +75,7 @@ class Group:
         "key",
         "last_delivery_ms",
         "members",
+        "plan",
         "projection",
         "size",
         "waiting",
@@ -93,6 +94,8 @@ class Group:
         self.last_delivery_ms = 0
         self.is_registered = False
         """Whether every router sees the group's buckets: only then may a subscriber be acknowledged."""
+        self.plan: object = None
+        """What its first subscriber's wish came to; its owner's to set and read, when the API changes."""
         self.waiting: dict[Pending, None] = {}
         """Those who came before it is registered, in order."""
 
@@ -162,6 +165,27 @@ class Registry:
         del self._groups[group.key]
         self._indexes[group.field].remove(group)
         self._metrics.groups -= 1
+
+    @property
+    def groups(self) -> Collection[Group]:
+        """All groups, those included that have no live subscriber yet. Not to be changed while it is walked through."""
+        return self._groups.values()
+
+    def replace_projections(self, projections: Mapping[Group, Projection]) -> None:
+        """Give groups other projections of the same documents, compiled for a schema that has changed."""
+        moved = []
+        for group, projection in projections.items():
+            group.projection = projection
+            if group.key.projection_key != projection.key:
+                moved.append(group)
+                del self._groups[group.key]
+        for group in moved:
+            key = group.key._replace(projection_key=group.projection.key)
+            # Two selections can have become one; no new subscriber finds the second group, its members stay in it.
+            while key in self._groups:
+                key = key._replace(projection_key=key.projection_key + " ")
+            group.key = key
+            self._groups[key] = group
 
     def match(self, field: str, data: object) -> Sequence[Group]:
         """The groups on a subscription field whose filter the event's data satisfies."""

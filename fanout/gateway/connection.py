@@ -20,7 +20,7 @@ from fanout.engine.registry import Write
 from fanout.errors import ClientFault
 from fanout.gateway.gateway import Gateway
 from fanout.gateway.websocket import Handshake, WebSocket
-from fanout.model import CloseReason
+from fanout.model import CloseReason, Identity
 from fanout.protocol import (
     PING_FRAME,
     Authorize,
@@ -54,7 +54,6 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_ends_ms",
         "_fragments",
         "_gateway",
         "_messaged_ms",
@@ -65,6 +64,8 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_websocket",
         "closing",
+        "identity",
+        "serial",
         "session",
         "subscriptions",
         "wheel_slot",
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._websocket: Handshake | WebSocket = Handshake(offers_compression=gateway.settings.compression)
         self._fragments: list[bytes] | None = None
         self.session: Session | None = None
+        self.identity: Identity | None = None
         self.subscriptions: dict[str, Subscription | Pending] = {}
         self.closing: CloseReason | None = None
         self.wheel_slot = -1
@@ -93,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._received_ms = now_ms
         self._messaged_ms = now_ms
         self._pinged_ms = 0
-        self._ends_ms = now_ms + self._gateway.draw_lifetime_ms()
+        self.serial = self._gateway.draw_serial(now_ms)
         self._next_keep_alive_ms = 0
         self._gateway.wheel.schedule(self, now_ms + self._gateway.settings.init_timeout_ms)
 
@@ -246,7 +248,8 @@ class Connection(asyncio.Protocol):
         if not session.is_acknowledged:
             self.perform(session.init_timed_out())
             return None  # the session has closed the connection, which has scheduled its own end
-        if now_ms >= self._ends_ms:
+        ends_ms = self._gateway.end_of_life_ms(self.serial)
+        if now_ms >= ends_ms:
             self.close(CloseReason.LIFETIME)
             return None
         active_ms = self._gateway.last_activity_ms(self, self._messaged_ms)
@@ -269,7 +272,7 @@ class Connection(asyncio.Protocol):
             if self._pinged_ms
             else self._received_ms + settings.ping_after_silence_ms
         )
-        return min(self._next_keep_alive_ms, next_ping_ms, self._ends_ms, active_ms + settings.idle_timeout_ms)
+        return min(self._next_keep_alive_ms, next_ping_ms, ends_ms, active_ms + settings.idle_timeout_ms)
 
     def begin_keep_alive(self) -> None:
         """Called once the connection is acknowledged: from now on the wheel keeps it alive."""
@@ -277,7 +280,7 @@ class Connection(asyncio.Protocol):
         self._next_keep_alive_ms = now_ms + self._gateway.settings.keep_alive_interval_ms
         settings = self._gateway.settings
         first_ms = min(settings.keep_alive_interval_ms, settings.ping_after_silence_ms, settings.idle_timeout_ms)
-        self._gateway.wheel.schedule(self, min(now_ms + first_ms, self._ends_ms))
+        self._gateway.wheel.schedule(self, min(now_ms + first_ms, self._gateway.end_of_life_ms(self.serial)))
 
     def _schedule_cut(self) -> None:
         self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + self._gateway.settings.close_timeout_ms)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from websockets.frames import Frame
@@ -25,11 +24,19 @@ from fanout.model import CloseReason, DialectName, Identity
 from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
+# Of a connection's serial: more connections than that do not come within one millisecond.
+_NUMBER_BITS = 20
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+_GOLDEN, _HASH_MASK = 0x9E3779B1, 0xFFFFFFFF  # Knuth, The Art of Computer Programming, vol. 3, section 6.4
+
 
 class Connection(Subscriber, Worker[Frame | list[Effect]], Protocol):
     """What the gateway needs of a connection."""
 
     session: Session | None
+    serial: int
+
+    def perform(self, effects: list[Effect]) -> None: ...
 
     @property
     def peer_address(self) -> str: ...
@@ -73,6 +80,7 @@ class Gateway:
         self._authorize = authorize
         self._addresses = AddressReader(settings.trusted_proxies)
         self._connections: dict[Connection, DialectName] = {}
+        self._last_number = 0
 
     def start(self) -> None:
         """Begin to watch this process."""
@@ -112,6 +120,7 @@ class Gateway:
                 excess = self.limits.identify(connection, identity.subject)
                 if excess is not None:
                     raise excess.to_fault()
+            connection.identity = identity
         except ClientFault as fault:
             self.metrics.refusals[fault.error_type] += 1
             return session.refused(fault)
@@ -148,10 +157,31 @@ class Gateway:
             if connection.subscriptions:
                 connection.close(CloseReason.EVENTS_MISSED, f"{CloseReason.EVENTS_MISSED.text} ({detail})")
 
-    def draw_lifetime_ms(self) -> int:
-        """A connection's longest life: the setting, less a random part of the jitter."""
-        jitter = random.random() * self.settings.lifetime_jitter  # noqa: S311 (spreads load, guards nothing)
-        return int(self.settings.max_lifetime_ms * (1 - jitter))
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All that are acknowledged. Not to be changed while it is walked through: closing a connection removes it."""
+        return self._connections.keys()
+
+    def draw_serial(self, now_ms: int) -> int:
+        """What tells a new connection from all others of this process: when it came, and a running number.
+
+        One int per connection tells its id and age and gives it its longest life.
+        """
+        self._last_number += 1
+        return now_ms << _NUMBER_BITS | self._last_number & _NUMBER_MASK
+
+    def came_ms(self, serial: int) -> int:
+        """When the connection with this serial came, on the wheel's clock."""
+        return serial >> _NUMBER_BITS
+
+    def end_of_life_ms(self, serial: int) -> int:
+        """When the longest life of a connection ends: after the setting's time, less a part of the jitter.
+
+        The part comes from its number by the golden ratio, which spreads lives more evenly than chance would.
+        """
+        part = ((serial & _NUMBER_MASK) * _GOLDEN & _HASH_MASK) / _HASH_MASK
+        life_ms = self.settings.max_lifetime_ms * (1 - part * self.settings.lifetime_jitter)
+        return (serial >> _NUMBER_BITS) + int(life_ms)
 
     def last_activity_ms(self, connection: Connection, messaged_ms: int) -> int:
         """When the client last sent a message or was last delivered one, on the wheel's clock."""

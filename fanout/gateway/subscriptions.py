@@ -15,6 +15,7 @@ from typing import Protocol
 from fanout.engine import Group, Pending, Registry, Subscription
 from fanout.engine.registry import JoinParts, Write
 from fanout.errors import ClientFault
+from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.metrics import Metrics
 from fanout.model import Bucket, DialectName, Identity, SubscribeRequest
@@ -43,6 +44,8 @@ class Subscriber(Protocol):
     write: Write
     subscriptions: dict[str, Subscription | Pending]
     """By id."""
+    identity: Identity | None
+    """Who it is; None before it is authorized."""
 
     def acknowledge(self, id: str, token: int) -> None: ...
 
@@ -73,6 +76,9 @@ class Subscriptions:
         self._directory = directory
         self._metrics = metrics
         self._limits = limits
+        self.invalidations = Invalidations()
+        self.guests: dict[tuple[Subscriber, str], Identity] = {}
+        """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
 
@@ -93,6 +99,12 @@ class Subscriptions:
             return
         framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated)
         group, is_new = self._registry.find_or_create(plan.field, plan.filter, plan.projection, framing, join)
+        if is_new:
+            group.plan = plan
+        if plan.invalidation is not None:
+            self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
+        if identity is not subscriber.identity and identity != subscriber.identity:
+            self.guests[subscriber, wish.id] = identity
         go_live = functools.partial(self._go_live, subscriber, wish.id, wish.id_bytes, wish.token, group)
         if group.is_registered:
             go_live()
@@ -106,6 +118,10 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
+        if ended is not None:
+            self.invalidations.discard(ended.group.field, subscriber, id)
+            if self.guests:
+                self.guests.pop((subscriber, id), None)
         if isinstance(ended, Subscription):
             if self._registry.remove(ended):
                 self._drop(ended.group)

@@ -33,6 +33,7 @@ class ApolloWsDialect(Dialect):
         bad_message=None,
         refused_init=CloseReason.INIT_REFUSED,
         stop_is_answered=True,  # gql waits for it
+        invalidated=None,
     )
     data_prefix = b'{"type":"data","id":'
 

@@ -46,6 +46,7 @@ class AppSyncDialect(Dialect):
         bad_message=None,
         refused_init=CloseReason.UNAUTHORIZED,
         stop_is_answered=True,  # gql waits 10 s for it
+        invalidated=CloseReason.INVALIDATED,  # "unsubscribe and close" (guide, aws-appsync-real-time-invalidation)
     )
     data_prefix = b'{"type":"data","id":'
 

@@ -51,6 +51,7 @@ class Rules:
         bad_message: None: answered with an error, and the connection stays; else it is closed for this reason.
         refused_init: how the connection is closed when the credentials are not accepted.
         stop_is_answered: with exactly one `complete`, if the id was in use.
+        invalidated: how the connection is closed when one of its subscriptions is invalidated; None: it stays.
     """
 
     early_start: EarlyStart
@@ -59,6 +60,7 @@ class Rules:
     bad_message: CloseReason | None
     refused_init: CloseReason
     stop_is_answered: bool
+    invalidated: CloseReason | None
 
 
 class Dialect(ABC):

@@ -8,12 +8,13 @@ headers (tests/fanout/protocol/test_session_cost.py guards both).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import assert_never
 
 import orjson
 
-from fanout.errors import ClientFault, DuplicatedOperation, LimitExceeded
+from fanout.errors import ClientFault, DuplicatedOperation, LimitExceeded, SubscriptionEnded, Unauthorized
 from fanout.model import CloseReason, DialectName, SubscribeRequest
 from fanout.protocol.apollo_ws import APOLLO_WS
 from fanout.protocol.appsync import APPSYNC
@@ -169,6 +170,23 @@ class Session:
         if self._phase is _Phase.CLOSED or self._uses.pop(id, None) is None:
             return []
         return [Send(self.dialect.error(id, fault))]
+
+    def invalidated(self, ids: Iterable[str]) -> list[Effect]:
+        """An operator has invalidated these subscriptions; the gateway has dropped them already.
+
+        Each is told in AppSync's words. AppSync then closes the connection, so that the client comes back with
+        what else it has and is looked at anew.
+        """
+        fault = SubscriptionEnded("Subscription complete.", error_type="SubscriptionInvalidated")
+        effects = [effect for id in ids for effect in self.ended(id, fault)]
+        reason = self.dialect.rules.invalidated
+        return effects if reason is None or not effects else effects + self._close(reason)
+
+    def revoked(self) -> list[Effect]:
+        """The connection's credentials are not good any more: the client is told as at the beginning, and closed."""
+        if self._phase is _Phase.CLOSED:
+            return []
+        return self._tell_and_close(Unauthorized(), CloseReason.UNAUTHORIZED)
 
     def init_timed_out(self) -> list[Effect]:
         """`init_timeout_ms` have passed since the upgrade: closes what is not acknowledged by now."""

@@ -35,6 +35,7 @@ class TransportWsDialect(Dialect):
         bad_message=CloseReason.BAD_MESSAGE,
         refused_init=CloseReason.FORBIDDEN,
         stop_is_answered=False,
+        invalidated=None,
     )
     data_prefix = b'{"type":"next","id":'
 

@@ -4,24 +4,29 @@
     documents   text of a client -> valid document (wording: AppSync's texts for mistakes)
     planner     SubscribeRequest -> Plan: field + filter (arguments, templates) + projection (selection)
     mutations   document -> response + events
+    api         all of it for one schema, replaced at once by a reload
 
 Knows nothing of connections, Redis or HTTP; nothing here waits.
 """
 
+from fanout.schema.api import Api
 from fanout.schema.arguments import build_limits
 from fanout.schema.directives import AuthDirective
 from fanout.schema.mutations import MutationExecutor, MutationResult
-from fanout.schema.planner import Plan, SubscriptionPlanner
+from fanout.schema.planner import Changed, Plan, PlanSource, SubscriptionPlanner
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
 from fanout.schema.sdl import CHAT_SDL_PATH, ApiSchema, load_chat_schema, parse_schema
 
 __all__ = [
+    "Api",
     "ApiSchema",
     "AuthDirective",
     "CHAT_SDL_PATH",
     "load_chat_schema",
     "parse_schema",
+    "Changed",
     "Plan",
+    "PlanSource",
     "Projection",
     "PAYLOAD_TOO_LARGE",
     "SubscriptionPlanner",

@@ -7,9 +7,9 @@ thousands of clients send the same documents at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import orjson
@@ -30,7 +30,7 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from fanout.errors import BadRequest, ConfigurationError, DuplicatedOperation
+from fanout.errors import BadRequest, ClientFault, ConfigurationError, DuplicatedOperation
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.documents import Document, DocumentReader, find_operation
@@ -48,7 +48,21 @@ _MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT = 1024, 200_000
 # Plans are small. Weighed in characters of the document and bytes of the variables: clients choose both.
 _MAX_PLANS, _MAX_PLANS_WEIGHT = 10_000, 16_000_000
 _MAX_PROJECTIONS_PER_OPERATION = 64
+_NOBODY = Identity("")
 _CONDITIONAL_DIRECTIVES = frozenset({"include", "skip"})
+
+
+class PlanSource(NamedTuple):
+    """The part of a wish that a plan is made from: document, operation, and variables as JSON."""
+
+    query: str
+    operation_name: str | None
+    variables: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What has become of a plan whose subscribers would get other events now: they are to subscribe anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +73,17 @@ class Plan:
         field: name of the subscription field.
         filter: which of its events the client gets.
         projection: what it gets of them; one object for all plans with the same selection.
+        source: what it was made from, for when the API changes.
+        identity: who it was made for, where its filters depend on that, else None.
+        invalidation: which payloads of `POST /admin/subscriptions/invalidate` end it; None: none does.
     """
 
     field: str
     filter: Filter
     projection: Projection
+    source: PlanSource
+    identity: Identity | None = None
+    invalidation: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,9 +124,10 @@ class SubscriptionPlanner:
         self._schema = schema.graphql
         self._limits = build_limits(settings)
         self._documents = DocumentReader(schema.graphql, settings, SUBSCRIPTION_RULES)
-        self._templates = self._read_templates(settings)
+        self._configured = dict(settings.subscriptions)
+        self._templates, self._invalidations = self._read_templates(settings)
         self._operations: Lru[tuple[str, str | None], _Operation] = Lru(_MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT)
-        self._plans: Lru[tuple[str, str | None, bytes], Plan] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
+        self._plans: Lru[PlanSource, Plan] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
         self._projections: WeakValueDictionary[str, Projection] = WeakValueDictionary()
 
     def plan(self, request: SubscribeRequest, identity: Identity) -> Plan:
@@ -125,7 +146,7 @@ class SubscriptionPlanner:
         """
         name = request.operation_name or None
         variables = _write_variables(request.variables)
-        plan = self._plans.get((request.query, name, variables))
+        plan = self._plans.get(PlanSource(request.query, name, variables))
         if plan is not None:
             return plan
         operation = self._operations.get((request.query, name))
@@ -138,28 +159,57 @@ class SubscriptionPlanner:
             arguments = get_argument_values(operation.field, operation.root, values)
             projection = self._find_projection(operation, values)
             filter_ = self._build_filter(operation, arguments, identity)
+            invalidating = self._invalidations.get(field_name)
+            invalidation = invalidating.fill(arguments, identity) if invalidating else None
         except GraphQLError as error:
             raise _refuse([error]) from None
         except FilterError as error:
             raise BadRequest(error.message, error_code=error.error_code) from None
-        plan = Plan(field_name, filter_, projection)
-        template = self._templates.get(field_name)
-        if template is None or not template.uses_identity:
-            # With the operation's own text, so that equal texts are held once; weighed as if they were not.
-            self._plans.put((operation.query, name, variables), plan, len(request.query) + len(variables))
+        # With the operation's own text, so that equal texts are held once; weighed as if they were not.
+        source = PlanSource(operation.query, name, variables)
+        templates = (self._templates.get(field_name), invalidating)
+        if any(template is not None and template.uses_identity for template in templates):
+            return Plan(field_name, filter_, projection, source, identity, invalidation)
+        plan = Plan(field_name, filter_, projection, source, None, invalidation)
+        self._plans.put(source, plan, len(request.query) + len(variables))
         return plan
 
-    def _read_templates(self, settings: Settings) -> dict[str, FilterTemplate]:
+    @property
+    def invalidation_fields(self) -> Collection[str]:
+        """The subscription fields that have an invalidation filter."""
+        return self._invalidations.keys()
+
+    def replan(self, plan: Plan, former: SubscriptionPlanner) -> Plan | Changed | ClientFault:
+        """What has become of a plan of a former planner: a new one for the same events, or why there is none.
+
+        What the API's owner has set for the field counts as a change whatever it was: subscribers who share the plan's
+        filter may differ in the arguments that a new template asks for.
+        """
+        field = plan.field
+        if self._configured.get(field) != former._configured.get(field):
+            return Changed()
+        source = plan.source
+        request = SubscribeRequest(source.query, source.operation_name, orjson.loads(source.variables), {})
+        try:
+            planned = self.plan(request, plan.identity or _NOBODY)
+        except ClientFault as fault:
+            return fault
+        return planned if planned.filter.key == plan.filter.key else Changed()
+
+    def _read_templates(self, settings: Settings) -> tuple[dict[str, FilterTemplate], dict[str, FilterTemplate]]:
+        """Templates of filters and of invalidation filters, by subscription field."""
         type_ = self._schema.subscription_type
         fields = type_.fields if type_ else {}
-        templates = {}
+        templates, invalidations = {}, {}
         for name, configured in settings.subscriptions.items():
             if name not in fields:
                 known = ", ".join(fields) or "none"
                 raise ConfigurationError(f"subscriptions.{name}: no such subscription field; the schema has {known}")
             if configured.filter is not None:
                 templates[name] = FilterTemplate(name, fields[name], configured.filter, self._limits)
-        return templates
+            if (template := configured.invalidation_filter) is not None:
+                invalidations[name] = FilterTemplate(name, fields[name], template, self._limits, "invalidation_filter")
+        return templates, invalidations
 
     def _read_operation(self, query: str, name: str | None) -> _Operation:
         document = self._documents.read(query)

@@ -59,22 +59,29 @@ class FilterTemplate:
         field: the field.
         template: as configured.
         limits: of the deployment; they hold for the filled template.
+        setting: which setting of the field it is, for errors.
 
     Raises:
         ConfigurationError: an unknown argument, operator or form.
     """
 
-    def __init__(self, field_name: str, field: GraphQLField, template: Mapping[str, Any], limits: FilterLimits) -> None:
+    def __init__(
+        self,
+        field_name: str,
+        field: GraphQLField,
+        template: Mapping[str, Any],
+        limits: FilterLimits,
+        setting: str = "filter",
+    ) -> None:
         self._field_name = field_name
+        self._where = f"subscriptions.{field_name}.{setting}"
         self._limits = limits
         self._roots: set[str] = set()
         try:
             self._template = self._parse(template)
             sampled = self._build(lambda placeholder, operator: _sample(placeholder, operator, field), _in_order)
         except FilterError as error:
-            raise ConfigurationError(
-                f"subscriptions.{field_name}.filter: {error.message.removeprefix('filter: ')}"
-            ) from None
+            raise ConfigurationError(f"{self._where}: {error.message.removeprefix('filter: ')}") from None
         self._constant = sampled if not self._roots else None
 
     @property
@@ -131,17 +138,14 @@ class FilterTemplate:
             self._refuse_dollar(node, key)
         if root not in (_ARGUMENTS, _IDENTITY) or not path or not all(path):
             raise ConfigurationError(
-                f"subscriptions.{self._field_name}.filter: {node!r}: "
-                "a value that starts with $ has to be $args.NAME or $identity.NAME"
+                f"{self._where}: {node!r}: a value that starts with $ has to be $args.NAME or $identity.NAME"
             )
         self._roots.add(root)
         return Placeholder(root, tuple(path))
 
     def _refuse_dollar(self, text: object, where: str) -> None:
         if isinstance(text, str) and text.startswith("$"):
-            raise ConfigurationError(
-                f"subscriptions.{self._field_name}.filter: {text!r} cannot stand as {where}, only as a value"
-            )
+            raise ConfigurationError(f"{self._where}: {text!r} cannot stand as {where}, only as a value")
 
     def _build(self, find: Find, arrange: Arrange = list) -> Filter:
         filled = _fill(self._template, find, arrange, None)

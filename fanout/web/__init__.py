@@ -1,4 +1,4 @@
-"""The HTTP side: `/graphql`, `/events`, health and metrics. Imports schema and auth, never bus or gateway."""
+"""The HTTP side: `/graphql`, `/events`, `/admin`, health and metrics. Imports schema and auth, never bus or gateway."""
 
 from fanout.web.app import create_app
 from fanout.web.body import HttpLimits

@@ -4,6 +4,7 @@
 |---|---|---|
 | POST /graphql | API key | queries, introspection, mutations |
 | POST /events | publisher key | events from back ends |
+| /admin/... | admin key | ending connections and subscriptions, reloading |
 | GET /ping, /healthz, /readyz, /metrics | anybody | for load balancers, orchestrators, Prometheus |
 | GET /graphql, /graphql/realtime | anybody | 426: WebSockets are taken by `fanout.gateway` before they get here |
 """
@@ -17,8 +18,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from fanout.auth import Authorizer
 from fanout.metrics import Metrics
-from fanout.schema import ApiSchema, MutationExecutor
+from fanout.schema import Api
 from fanout.settings import Settings
+from fanout.web.admin_http import Administration, build_admin_router
 from fanout.web.answers import add_error_answers
 from fanout.web.body import HttpLimits
 from fanout.web.events_http import Publish, build_events_router
@@ -32,10 +34,10 @@ _PREFLIGHT_AGE_SECONDS = 7200
 
 def create_app(
     *,
-    executor: MutationExecutor,
+    api: Api,
     publish: Publish,
     authorizer: Authorizer,
-    schema: ApiSchema,
+    administration: Administration,
     metrics: Metrics,
     is_ready: Callable[[], bool | str],
     settings: Settings,
@@ -43,10 +45,10 @@ def create_app(
     """Build the application; it starts nothing and owns nothing.
 
     Args:
-        executor: runs GraphQL documents.
+        api: runs GraphQL documents, and knows which mutations can be published.
         publish: appends events to the first event stream, all or none; raises `Unavailable`.
         authorizer: decides about the `x-api-key` header.
-        schema: which mutations can be published.
+        administration: does what operators order at `/admin`.
         metrics: shown at `/metrics`.
         is_ready: True when Redis can be used; else False or the reason, which `/readyz` shows to anybody.
         settings: the limits of the deployment, from which those of one request follow.
@@ -64,8 +66,9 @@ def create_app(
         max_age=_PREFLIGHT_AGE_SECONDS,
     )
     add_error_answers(app)
-    app.include_router(build_graphql_router(executor, publish, authorizer, limits))
-    app.include_router(build_events_router(schema, publish, authorizer, limits))
+    app.include_router(build_graphql_router(api, publish, authorizer, limits))
+    app.include_router(build_events_router(api, publish, authorizer, limits))
+    app.include_router(build_admin_router(administration, authorizer, metrics))
     app.include_router(build_health_router(is_ready))
     app.include_router(build_metrics_router(metrics))
     return app

@@ -18,7 +18,7 @@ from graphql import GraphQLOutputType, get_nullable_type, is_composite_type, is_
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, LimitExceeded
 from fanout.model import NewEvent
-from fanout.schema import ApiSchema
+from fanout.schema import Api, ApiSchema
 from fanout.web.answers import answer_json
 from fanout.web.body import HttpLimits, read_json
 
@@ -35,7 +35,7 @@ MAX_FAULTS_TOLD = 20
 _QUOTED_CHARACTERS = 60
 
 
-def build_events_router(schema: ApiSchema, publish: Publish, authorizer: Authorizer, limits: HttpLimits) -> APIRouter:
+def build_events_router(api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits) -> APIRouter:
     """The route `POST /events`."""
     router = APIRouter()
 
@@ -43,7 +43,7 @@ def build_events_router(schema: ApiSchema, publish: Publish, authorizer: Authori
     async def post_events(request: Request) -> Response:
         authorizer.authorize_publisher(request.headers)
         body = await read_json(request, limits.events_body_bytes)
-        ids = await publish(parse_events(body, schema, limits.events_per_request))
+        ids = await publish(parse_events(body, api.schema, limits.events_per_request))
         return answer_json({"ids": ids}, 202)
 
     return router

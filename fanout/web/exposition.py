@@ -41,6 +41,8 @@ class _Row:
 _DIALECTS = tuple(dialect.value for dialect in DialectName)
 _CLOSE_REASONS = (*(reason.label for reason in CloseReason), "client", "lost")
 
+RELOAD_OUTCOMES = ("applied", "refused")
+
 GAUGES = (
     _Row("connections", "Open WebSocket connections by dialect.", "dialect", _DIALECTS),
     _Row("subscriptions", "Live subscriptions."),
@@ -62,6 +64,9 @@ COUNTERS = (
     _Row("dead_letters", "Malformed stream entries put aside."),
     _Row("duplicates", "Events dropped because their idempotency key was seen before."),
     _Row("missed", "Times that clients were told that events may have been missed, by reason.", "reason"),
+    _Row("subscriptions_ended", "Subscriptions ended by the service one by one, by reason.", "reason"),
+    _Row("admin_calls", "Calls of the admin API answered by this gateway, by what was asked for.", "call"),
+    _Row("reloads", "Times that configuration and schema were read again, by outcome.", "outcome", RELOAD_OUTCOMES),
 )
 HISTOGRAMS = (
     _Row("publish_to_write", "Seconds from the publish time of an event to its last write, once per delivery."),

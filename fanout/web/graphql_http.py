@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, Unavailable
-from fanout.schema import MutationExecutor
+from fanout.schema import Api
 from fanout.web.answers import answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, read_json
 from fanout.web.events_http import Publish
@@ -31,9 +31,7 @@ class GraphqlRequest:
     operation_name: str | None
 
 
-def build_graphql_router(
-    executor: MutationExecutor, publish: Publish, authorizer: Authorizer, limits: HttpLimits
-) -> APIRouter:
+def build_graphql_router(api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits) -> APIRouter:
     """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
     router = APIRouter()
 
@@ -41,7 +39,7 @@ def build_graphql_router(
     async def post_graphql(request: Request) -> Response:
         authorizer.authorize_client(request.headers)
         asked = parse_request(await read_json(request, limits.graphql_body_bytes))
-        result = executor.execute(asked.query, asked.variables, asked.operation_name)
+        result = api.executor.execute(asked.query, asked.variables, asked.operation_name)
         if result.events:
             try:
                 await publish(result.events)

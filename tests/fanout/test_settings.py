@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import ConfigurationError
-from fanout.settings import Settings, load_settings
+from fanout.settings import RELOADED, Settings, SettingsSource, load_settings, public_name, renew_settings
 from tests.structure.sources import ROOT
 
 
@@ -115,3 +115,25 @@ def test_what_kubernetes_injects_is_no_setting() -> None:
     }
     assert load_settings({}, environment).port == 8080
     assert load_settings({}, {"FANOUT_PORT": "99"}).port == 99
+
+
+def test_a_reload_takes_what_can_change_and_names_what_cannot(config: Path) -> None:
+    source = SettingsSource({"workers": 2}, {"FANOUT_LOG_LEVEL": "error"}, config, {"api_key": ("generated",)})
+    settings = source.read()
+    assert (settings.port, settings.workers, settings.log_level, settings.api_key) == (1000, 2, "error", ("generated",))
+    assert renew_settings(settings, source) == (settings, [])
+    config.write_text('port = 2000\nhost = "other"\napi_key = ["mine"]\nadmin_key = ["a"]\nschema = "b.graphql"\n')
+    renewed, ignored = renew_settings(settings, source)
+    assert ignored == ["host", "port", "stream"]
+    assert (renewed.port, renewed.host, renewed.stream) == (settings.port, settings.host, settings.stream)
+    assert (renewed.api_key, renewed.admin_key, renewed.schema_path) == (("mine",), ("a",), Path("b.graphql"))
+    assert renewed.subscriptions == {}
+    config.write_text("port = ")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        renew_settings(settings, source)
+
+
+def test_what_can_be_reloaded_are_settings_and_the_docs_name_them() -> None:
+    assert set(RELOADED) <= Settings.model_fields.keys()
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert ", ".join(f"`{public_name(name)}`" for name in RELOADED) in text

@@ -14,6 +14,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.cli",),
     ("fanout.supervisor", "fanout.banner", "fanout.client", "fanout.development_tls"),
     ("fanout.service",),
+    ("fanout.administration",),
     ("fanout.gateway", "fanout.web", "fanout.bus"),
     ("fanout.engine",),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.auth import ApiKeys, generate_key
+from fanout.auth import ApiKeys, generate_key, shorten_subject
 from fanout.errors import ConfigurationError, Unauthorized
 from fanout.model import Identity
 
 KEY = "da2-abcdefghijklmnopqrstuvwxyz"
 DIGEST = sha256(KEY.encode()).hexdigest()
+IDENTITY = Identity("API_KEY", subject=f"sha256:{DIGEST[:16]}")
 EXPIRY_SECONDS = 1_801_353_600  # 2027-01-31T00:00:00Z
 
 visible_keys = st.text(
@@ -23,7 +24,7 @@ visible_keys = st.text(
 
 @pytest.mark.parametrize("entry", [KEY, f"sha256:{DIGEST}", f"sha256:{DIGEST.upper()}", f"{KEY}@9999-12-31T23:59:59Z"])
 def test_a_key_is_accepted_in_every_form(entry: str) -> None:
-    assert ApiKeys([entry]).check(KEY) == Identity("API_KEY")
+    assert ApiKeys([entry]).check(KEY) == IDENTITY
 
 
 @pytest.mark.parametrize("key", [None, "", KEY + "x", KEY[:-1], KEY.upper(), DIGEST, f"sha256:{DIGEST}", "ä", "\ud800"])
@@ -49,7 +50,7 @@ def test_a_key_is_good_until_its_instant(secret: str, instant: str) -> None:
 
 def test_a_key_that_has_expired_does_not_stop_the_others() -> None:
     keys = ApiKeys(["old@2020-01-01T00:00:00Z", "new"])
-    assert keys.check("new") == Identity("API_KEY")
+    assert keys.check("new").mode == "API_KEY"
     with pytest.raises(Unauthorized):
         keys.check("old")
 
@@ -100,7 +101,7 @@ def test_an_error_shows_at_most_four_characters_and_a_quarter_of_the_key(key: st
 def test_exactly_the_given_keys_are_accepted(given_keys: list[str], other: str) -> None:
     keys = ApiKeys(given_keys)
     for key in given_keys:
-        assert keys.check(key) == Identity("API_KEY")
+        assert keys.check(key).mode == "API_KEY"
     if other not in given_keys:
         with pytest.raises(Unauthorized):
             keys.check(other)
@@ -118,4 +119,29 @@ def test_generated_keys() -> None:
     made = {generate_key() for _ in range(100)}
     assert len(made) == 100
     assert all(re.fullmatch(r"da2-[a-z0-9]{26}", key) for key in made)
-    assert ApiKeys(made).check(next(iter(made))) == Identity("API_KEY")
+    assert ApiKeys(made).check(next(iter(made))).mode == "API_KEY"
+
+
+def test_an_identity_holds_as_long_as_its_key_would_be_accepted() -> None:
+    now = float(EXPIRY_SECONDS - 1)
+    keys = ApiKeys([f"{KEY}@2027-01-31T00:00:00Z", "other"], now=lambda: now)
+    assert keys.holds(IDENTITY)
+    assert keys.next_expiry() == EXPIRY_SECONDS
+    now = float(EXPIRY_SECONDS)
+    assert not keys.holds(IDENTITY)
+    assert keys.holds(keys.check("other"))
+    assert keys.next_expiry() == float("inf")
+    assert not ApiKeys(["other"]).holds(IDENTITY)
+    assert not ApiKeys([KEY]).holds(Identity("JWT"))
+    assert (len(keys), len(ApiKeys(()))) == (2, 0)
+
+
+def test_all_who_hold_a_key_are_one_identity() -> None:
+    keys = ApiKeys([KEY])
+    assert keys.check(KEY) is keys.check(KEY)
+
+
+def test_a_digest_is_shortened_to_the_name_of_its_identity() -> None:
+    assert shorten_subject(f"sha256:{DIGEST}") == shorten_subject(f"sha256:{DIGEST.upper()}") == IDENTITY.subject
+    for other in (IDENTITY.subject, "user-1", DIGEST, f"sha256:{DIGEST[:20]}", ""):
+        assert shorten_subject(other) == other

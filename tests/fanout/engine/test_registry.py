@@ -121,3 +121,22 @@ def test_another_write_function_takes_over_while_the_group_is_written_to() -> No
         registry.redirect(subscriptions[2], second.append)
         assert subscription in subscriptions
     assert (len(first), len(second)) == (2, 1)
+
+
+def test_projections_are_replaced_and_found_by_their_new_keys() -> None:
+    registry = Registry(Metrics())
+    groups = [registry.find_or_create("onA", MATCH_ALL, each, "appsync", join)[0] for each in PROJECTIONS]
+    same, anew = NamedProjection("p"), NamedProjection("r")
+    registry.replace_projections({groups[0]: same, groups[1]: anew})
+    assert [group.projection for group in groups] == [same, anew]
+    assert registry.find_or_create("onA", MATCH_ALL, NamedProjection("r"), "appsync", join) == (groups[1], False)
+    assert set(registry.match("onA", {})) == set(registry.groups) == set(groups)
+    # Two that have become one both stay; the first one is found.
+    registry.replace_projections({groups[1]: NamedProjection("p")})
+    assert registry.find_or_create("onA", MATCH_ALL, PROJECTIONS[0], "appsync", join) == (groups[0], False)
+    # Keys that are exchanged do not get in each other's way.
+    registry.replace_projections({groups[0]: NamedProjection("q"), groups[1]: NamedProjection("p")})
+    assert registry.find_or_create("onA", MATCH_ALL, NamedProjection("p"), "appsync", join) == (groups[1], False)
+    for group in groups:
+        registry.drop(group)
+    assert len(registry) == 0

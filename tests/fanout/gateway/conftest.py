@@ -12,12 +12,14 @@ import uvicorn
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.engine import Dispatcher, Registry, Wheel
-from fanout.gateway import Gateway, Limits, Server, Subscriptions, build_http_class, build_protocol_class
+from fanout.gateway import Gateway, Limits, Oversight, Server, Subscriptions, build_http_class, build_protocol_class
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event
-from fanout.schema import SubscriptionPlanner, load_chat_schema
+from fanout.schema import Api, load_chat_schema
 from fanout.settings import Settings
 from tests.served import API_KEY, connect_appsync, open_appsync
+
+OTHER_KEY = "da2-test-other-key"
 
 
 class Directory:
@@ -41,31 +43,32 @@ class Harness:
     """A gateway and its surroundings in this process."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(**{"api_key": (API_KEY,), "shutdown_grace_ms": 1000, **settings})
+        self.settings = Settings(**{"api_key": (API_KEY, OTHER_KEY), "shutdown_grace_ms": 1000, **settings})
         self.now_ms = 1_000_000
         self.metrics = Metrics()
         self.registry = Registry(self.metrics)
         self.wheel = Wheel(lambda: self.now_ms)
         self.wheel.advance(self.now_ms)
         self.directory = Directory()
-        schema = load_chat_schema()
-        authorizer = Authorizer(ApiKeys(self.settings.api_key), ApiKeys(()))
+        self.api = Api(load_chat_schema(), self.settings)
+        self.authorizer = Authorizer(ApiKeys(self.settings.api_key), ApiKeys(()))
         self.dispatcher = Dispatcher(
-            self.registry, schema.subscriptions_of, self.settings.max_payload_bytes, self.metrics, self.wheel.now_ms
+            self.registry, self.api.subscriptions_of, self.settings.max_payload_bytes, self.metrics, self.wheel.now_ms
         )
         self.limits = Limits(self.settings, self.wheel.now_ms)
         self.subscriptions = Subscriptions(
             self.registry,
-            lambda request: authorizer.authorize_client(request.headers),
-            SubscriptionPlanner(schema, self.settings).plan,
+            lambda request: self.authorizer.authorize_client(request.headers),
+            self.api.plan,
             self.directory,
             self.metrics,
             self.limits,
         )
         self.gateway = Gateway(
-            self.settings, authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits
+            self.settings, self.authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits
         )
         self.gateway.start()
+        self.oversight = Oversight(self.gateway, self.registry, self.metrics)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ids = 0

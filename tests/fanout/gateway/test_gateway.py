@@ -58,7 +58,7 @@ async def test_graphql_transport_ws_on_the_same_path(harness: Harness) -> None:
 
 async def test_lives_are_spread(build_harness: Any) -> None:
     harness = await build_harness(max_lifetime_ms=1000, lifetime_jitter=0.5)
-    lives = {harness.gateway.draw_lifetime_ms() for _ in range(200)}
+    lives = {harness.gateway.end_of_life_ms(harness.gateway.draw_serial(7000)) - 7000 for _ in range(200)}
     assert min(lives) >= 500
     assert max(lives) <= 1000
     assert len(lives) > 50

@@ -172,7 +172,7 @@ async def test_a_flood_of_messages_ends_the_connection(build_harness: Any) -> No
 def test_identities_are_told_apart_by_their_subject() -> None:
     limits = Limits(Settings(max_connections_per_identity=1), Clock())
     for number, subject in enumerate(("sha256:aa", "sha256:bb")):
-        assert limits.identify(number, Identity("API_KEY", subject).subject) is None
+        assert limits.identify(number, Identity("API_KEY", subject=subject).subject) is None
 
 
 async def test_limits_hold_nothing_for_those_who_left(build_harness: Any) -> None:

@@ -104,6 +104,9 @@ def test_the_document_shows_the_rules() -> None:
         assert cell.endswith(f"closed with {dialect.rules.refused_init.code}")
     for cell, dialect in zip(_row("stop of an id in use"), COLUMNS, strict=True):
         assert cell == ("answered with `complete`" if dialect.rules.stop_is_answered else "not answered")
+    for cell, dialect in zip(_row("a subscription is invalidated"), COLUMNS, strict=True):
+        reason = dialect.rules.invalidated
+        assert cell == ("`error`; the connection stays" if reason is None else f"`error`, closed with {reason.code}")
 
 
 @pytest.mark.parametrize("reason", CloseReason)

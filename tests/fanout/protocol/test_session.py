@@ -209,3 +209,32 @@ def test_what_is_asked_for_goes_with_the_request() -> None:
     )
     assert isinstance(wish, Subscribe)
     assert wish.request.extensions == Extensions(wants_positions=True, after="x")
+
+
+def test_invalidation_ends_subscriptions_and_in_appsync_the_connection() -> None:
+    session = open_session()
+    for id in ("1", "2", "3"):
+        session.receive(START.replace('"id":"1"', f'"id":"{id}"'))
+    told = [effect for effect in session.invalidated(["1", "3", "unknown"]) if isinstance(effect, Send)]
+    assert [json.loads(effect.message)["id"] for effect in told] == ["1", "3"]
+    assert json.loads(told[0].message)["payload"]["errors"] == [
+        {"errorType": "SubscriptionInvalidated", "message": "Subscription complete."}
+    ]
+    assert session.invalidated(["2"]) == []  # nothing is said after the close
+    fresh = open_session()
+    assert fresh.invalidated(["unknown"]) == []
+    fresh.receive(START)
+    assert fresh.invalidated(["1"])[-1] == Close(CloseReason.INVALIDATED)
+
+
+@pytest.mark.parametrize("subprotocol", ["graphql-transport-ws", "graphql-ws"])
+def test_revoked_credentials_are_told_where_there_is_a_message_and_close_with_4401(subprotocol: str) -> None:
+    session = connect(("sec-websocket-protocol", subprotocol))
+    session.receive('{"type":"connection_init"}')
+    session.authorized()
+    *told, close = session.revoked()
+    assert isinstance(close, Close)
+    assert close.reason is CloseReason.UNAUTHORIZED
+    kinds = [json.loads(effect.message)["type"] for effect in told if isinstance(effect, Send)]
+    assert kinds == (["connection_error"] if subprotocol == "graphql-ws" else [])
+    assert session.revoked() == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import httpx
 import pytest
@@ -13,12 +14,13 @@ from fanout.auth import ApiKeys, Authorizer
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import NewEvent
-from fanout.schema import ApiSchema, MutationExecutor, parse_schema
+from fanout.schema import Api, ApiSchema, parse_schema
 from fanout.settings import Settings
 from fanout.web import create_app
 
 CLIENT_KEY = "da2-client0000000000000000000"
 PUBLISHER_KEY = "da2-publisher0000000000000000"
+ADMIN_KEY = "da2-admin00000000000000000000"
 
 SDL = """
 type Message { id: ID! roomId: ID! text: String author: Author tags: [String!] createdAt: AWSDateTime }
@@ -65,6 +67,33 @@ class RememberingBus:
         return [f"1700000000000-{first + offset}" for offset in range(len(events))]
 
 
+class RememberingAdministration:
+    """Notes what is ordered and answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[object, ...]] = []
+        self.answer: dict[str, Any] = {"gateways": {"told": 1, "answered": 1}}
+        self.failure: Exception | None = None
+
+    async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return self._carry_out("invalidate", field, payload)
+
+    async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]:
+        return self._carry_out("close", identity, connection_id)
+
+    async def reload(self, *, everywhere: bool) -> dict[str, Any]:
+        return self._carry_out("reload", everywhere)
+
+    def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]:
+        return self._carry_out("list", after, limit, identity)
+
+    def _carry_out(self, *order: object) -> dict[str, Any]:
+        if self.failure is not None:
+            raise self.failure
+        self.orders.append(order)
+        return dict(self.answer)
+
+
 @pytest.fixture
 def bus() -> RememberingBus:
     return RememberingBus()
@@ -76,12 +105,17 @@ def schema() -> ApiSchema:
 
 
 @pytest.fixture
-def app(bus: RememberingBus, schema: ApiSchema) -> FastAPI:
+def administration() -> RememberingAdministration:
+    return RememberingAdministration()
+
+
+@pytest.fixture
+def app(bus: RememberingBus, administration: RememberingAdministration, schema: ApiSchema) -> FastAPI:
     return create_app(
-        executor=MutationExecutor(schema, Settings()),
+        api=Api(schema, Settings()),
         publish=bus.publish,
-        authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY])),
-        schema=schema,
+        authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY]), ApiKeys([ADMIN_KEY])),
+        administration=administration,
         metrics=Metrics(subscriptions=3),
         is_ready=lambda: bus.failure is None,
         settings=Settings(),
@@ -107,4 +141,11 @@ async def subscriber(http: httpx.AsyncClient) -> httpx.AsyncClient:
 async def publisher(http: httpx.AsyncClient) -> httpx.AsyncClient:
     """A client with a publisher key."""
     http.headers["x-api-key"] = PUBLISHER_KEY
+    return http
+
+
+@pytest.fixture
+async def operator(http: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client with an admin key."""
+    http.headers["x-api-key"] = ADMIN_KEY
     return http

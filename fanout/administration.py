@@ -1,0 +1,310 @@
+"""Administration: what operators order, carried out here and told to all gateways; and the keys' end of life.
+
+An order to all goes out as an announcement and comes back to this gateway like to every other, so there is one way in
+which it is carried out. Knows connections (`Oversight`), what is served (`Api`, `Authorizer`) and where it is read
+from; no HTTP and no Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from fanout.auth import ApiKeys, Authorizer, shorten_subject
+from fanout.engine import Wheel
+from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded
+from fanout.gateway import Ended, Oversight
+from fanout.metrics import Metrics
+from fanout.schema import Api, ApiSchema, Changed, Plan
+from fanout.settings import RELOADED, Settings, SettingsSource, public_name, renew_settings
+
+logger = logging.getLogger("fanout.administration")
+
+# How long an order waits for the answers of all gateways. Planning 10,000 documents anew takes 15 s.
+_WAIT_S, _RELOAD_WAIT_S = 2.0, 30.0
+_CHECK_MS = 1000
+
+
+class Announced(Protocol):
+    """What became of an announcement; see `fanout.bus.Announced`."""
+
+    @property
+    def told(self) -> int: ...
+
+    @property
+    def answers(self) -> Mapping[str, bytes]: ...
+
+
+Announce = Callable[[bytes, float], Awaitable[Announced]]
+"""Tells all gateways and waits so many seconds for their answers; raises Unavailable."""
+
+
+def build_authorizer(settings: Settings, now: Callable[[], float] = time.time) -> Authorizer:
+    """Who may come in by these settings. `now` gives seconds since 1970.
+
+    Raises:
+        ConfigurationError: a bad key.
+    """
+    return Authorizer(
+        ApiKeys(settings.api_key, now),
+        ApiKeys(settings.publisher_key, now, "publisher_key"),
+        ApiKeys(settings.admin_key, now, "admin_key"),
+    )
+
+
+class Administration:
+    """Carries out orders on one gateway.
+
+    Args:
+        settings: as they were when the process started.
+        source: where they are read again.
+        load_schema: reads the schema of settings; raises ConfigurationError.
+        api: what is served; changed by a reload.
+        authorizer: who may come in; changed by a reload.
+        oversight: the live connections.
+        announce: tells all gateways; each calls its `obey`.
+        gateway_id: this gateway's id at the moment.
+        set_log_level: makes a level hold.
+        wheel: its clock wakes the look at the keys' ends of life.
+        metrics: `reloads` is counted.
+        now: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: SettingsSource,
+        load_schema: Callable[[Settings], ApiSchema],
+        api: Api,
+        authorizer: Authorizer,
+        oversight: Oversight,
+        announce: Announce,
+        gateway_id: Callable[[], str],
+        set_log_level: Callable[[str], None],
+        wheel: Wheel,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._load_schema = load_schema
+        self._api = api
+        self._authorizer = authorizer
+        self._oversight = oversight
+        self._announce = announce
+        self._gateway_id = gateway_id
+        self._set_log_level = set_log_level
+        self._wheel = wheel
+        self._metrics = metrics
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._now = now
+        self._looked_at = now()
+        self._next_expiry = authorizer.next_expiry()
+        self.wheel_slot = -1
+
+    def start(self) -> None:
+        """Begin to look at the keys' ends of life."""
+        self._wheel.schedule(self, self._wheel.now_ms() + _CHECK_MS)
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        self._wheel.cancel(self)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What operators order
+
+    async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """End the subscriptions on a field whose invalidation filters match, on all gateways.
+
+        Raises:
+            BadRequest: no subscription on this field can be invalidated.
+            Unavailable: Redis did not answer.
+        """
+        fields = self._api.planner.invalidation_fields
+        if field not in fields:
+            raise BadRequest(
+                f"no invalidation filter is configured for {field!r}, but for {', '.join(fields) or 'no field'}: "
+                f"give [subscriptions.{field}] invalidation_filter in the configuration file",
+                error_code=422,
+            )
+        return await self._order({"do": "invalidate", "field": field, "payload": payload})
+
+    async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]:
+        """Close the connections of an identity, or one by its id, wherever they are.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        if identity:
+            return await self._order({"do": "close", "identity": shorten_subject(identity)})
+        return await self._order({"do": "close", "connectionId": connection_id})
+
+    async def reload(self, *, everywhere: bool = False) -> dict[str, Any]:
+        """Read configuration and schema again, here or on all gateways; has `errors` where one refused them.
+
+        Raises:
+            Unavailable: Redis did not answer (`everywhere` only).
+        """
+        if everywhere:
+            announced = await self._announce(orjson.dumps({"do": "reload"}), _RELOAD_WAIT_S)
+            reports = [{"gateway": id, **_read_answer(answer)} for id, answer in announced.answers.items()]
+            told = announced.told
+        else:
+            reports = [{"gateway": self._gateway_id(), **await self._reload()}]
+            told = 1
+        result: dict[str, Any] = {"gateways": _count(told, reports), "reports": reports}
+        errors = [
+            {"errorType": "ConfigurationError", "message": report["error"], "gateway": report["gateway"]}
+            for report in reports
+            if "error" in report
+        ]
+        return {**result, "errors": errors} if errors else result
+
+    def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]:
+        """The connections of this gateway, one page; `next` is the `after` of the next page, or null."""
+        found = self._oversight.list_connections(after, limit + 1, shorten_subject(identity))
+        shown = found[:limit]
+        return {
+            "gateway": self._gateway_id(),
+            "connections": [
+                {
+                    "connectionId": each.id,
+                    "identity": each.identity.subject,
+                    "mode": each.identity.mode,
+                    "address": each.address,
+                    "dialect": each.dialect,
+                    "since": each.since_ms,
+                    "subscriptions": each.subscriptions,
+                }
+                for each in shown
+            ],
+            "next": shown[-1].id if len(found) > limit else None,
+        }
+
+    def reload_soon(self) -> None:
+        """Reload in a task of its own: for signals, and when an order to do so may have been missed."""
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What every gateway does
+
+    async def obey(self, body: bytes) -> bytes:
+        """Carry out an announced order here and answer it."""
+        order = orjson.loads(body)
+        match order:
+            case {"do": "invalidate", "field": str(field), "payload": dict(payload)}:
+                return _write_ended(self._oversight.invalidate(field, payload))
+            case {"do": "close", "identity": str(identity)}:
+                return _write_ended(self._oversight.close_identity(identity))
+            case {"do": "close", "connectionId": str(id)}:
+                return _write_ended(self._oversight.close_connection(id))
+            case {"do": "reload"}:
+                return orjson.dumps(await self._reload())
+        logger.error("an order that this version does not know was announced: is a newer gateway on the same Redis?")
+        return orjson.dumps({"error": "the order is not known to the version of this gateway"})
+
+    def on_due(self, now_ms: int) -> int:
+        """Called by the wheel: end the connections of keys that have expired since the last look."""
+        now = self._now()
+        if now < self._looked_at:  # the clock was set back: what had expired may expire again
+            self._next_expiry = self._authorizer.next_expiry()
+        self._looked_at = now
+        if now >= self._next_expiry:
+            self._next_expiry = self._authorizer.next_expiry()
+            ended = self._oversight.revoke(self._authorizer.holds)
+            logger.info("a key has expired: %d connections closed", ended.connections)
+        return now_ms + _CHECK_MS
+
+    async def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        announced = await self._announce(orjson.dumps(order), _WAIT_S)
+        answers = [_read_answer(answer) for answer in announced.answers.values()]
+        ended = {
+            name: sum(answer.get("ended", {}).get(name, 0) for answer in answers)
+            for name in ("connections", "subscriptions")
+        }
+        return {"gateways": _count(announced.told, answers), "ended": ended}
+
+    async def _reload(self) -> dict[str, Any]:
+        async with self._reloading:
+            try:
+                # In a thread: a large schema takes long enough to be noticed by clients.
+                settings, ignored, schema, api, authorizer = await asyncio.to_thread(self._prepare)
+            except ConfigurationError as error:
+                self._metrics.reloads["refused"] += 1
+                logger.error("not reloaded, everything stays as it is: %s", error)
+                return {"error": str(error)}
+            changed = [name for name in RELOADED if getattr(settings, name) != getattr(self._settings, name)]
+            if schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
+                changed.append("schema_path")
+            self._settings = settings
+            self._set_log_level(settings.log_level)
+            # Keys first: nobody is to wait for plans.
+            self._authorizer.become(authorizer)
+            self._next_expiry = authorizer.next_expiry()
+            ended = [self._oversight.revoke(self._authorizer.holds)]
+            if "schema_path" in changed or "subscriptions" in changed:
+                former = self._api.planner
+
+                def replan(plan: Plan) -> Plan | Changed | ClientFault:
+                    outcome = api.planner.replan(plan, former)
+                    return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
+
+                ended.append(await self._oversight.change_api(replan, lambda: self._api.become(api)))
+            self._metrics.reloads["applied"] += 1
+            names = [public_name(name) for name in changed]
+            if ignored:
+                logger.warning(
+                    "settings that take a restart were changed, and are not in force: %s", ", ".join(ignored)
+                )
+            connections, subscriptions = (sum(values) for values in zip(*map(_as_pair, ended), strict=True))
+            logger.info(
+                "reloaded; changed: %s; closed %d connections, ended %d subscriptions",
+                ", ".join(names) or "nothing",
+                connections,
+                subscriptions,
+            )
+            return {
+                "changed": names,
+                "ignored": ignored,
+                "ended": {"connections": connections, "subscriptions": subscriptions},
+            }
+
+    def _prepare(self) -> tuple[Settings, list[str], ApiSchema, Api, Authorizer]:
+        """All that would be served, checked, and the names of settings that cannot change; nothing is changed yet."""
+        settings, ignored = renew_settings(self._settings, self._source)
+        schema = self._load_schema(settings)
+        return settings, ignored, schema, Api(schema, settings), build_authorizer(settings, self._now)
+
+
+def _tell_change(fault: ClientFault) -> SubscriptionEnded:
+    return SubscriptionEnded(
+        f"The schema of the API has changed, and the subscription is not valid any more: {fault.message}",
+        error_type="SchemaChanged",
+    )
+
+
+def _write_ended(ended: Ended) -> bytes:
+    return orjson.dumps({"ended": {"connections": ended.connections, "subscriptions": ended.subscriptions}})
+
+
+def _as_pair(ended: Ended) -> tuple[int, int]:
+    return ended.connections, ended.subscriptions
+
+
+def _read_answer(answer: bytes) -> dict[str, Any]:
+    if not answer:
+        return {"error": "internal error; the log of that gateway has the cause"}
+    return dict(orjson.loads(answer))
+
+
+def _count(told: int, answers: Sequence[object]) -> dict[str, int]:
+    return {"told": max(told, len(answers)), "answered": len(answers)}

@@ -1,0 +1,246 @@
+"""What operators see of the live connections of this process, and do to them. Knows no HTTP and no Redis.
+
+Each of these walks once through all connections, which takes about 0.1 us each: an operator's call is rare, and an
+index by identity would be paid for by every connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from fanout.engine import Group, Registry
+from fanout.errors import ClientFault, SubscriptionEnded, Unauthorized
+from fanout.gateway.gateway import Connection, Gateway
+from fanout.metrics import Metrics
+from fanout.model import CloseReason, Identity
+from fanout.protocol import Session
+from fanout.schema import Changed, Plan
+
+# Plans made anew between two turns of the event loop: 1.5 ms and more for each that has a document of its own.
+_PLANS_PER_TURN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One connection for an operator.
+
+    Args:
+        id: names it on all gateways.
+        identity: mode and subject.
+        address: the client's, or the last proxy's.
+        dialect: what it speaks.
+        since_ms: when it came, in ms since 1970.
+        subscriptions: how many it has, pending ones included.
+    """
+
+    id: str
+    identity: Identity
+    address: str
+    dialect: str
+    since_ms: int
+    subscriptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many connections were closed, and how many subscriptions were ended (those of closed ones included)."""
+
+    connections: int = 0
+    subscriptions: int = 0
+
+
+Replan = Callable[[Plan], Plan | Changed | ClientFault]
+"""From the plan of a group to what has become of it in the API that is about to be served."""
+
+
+class Oversight:
+    """The operator's side of a gateway.
+
+    Args:
+        gateway: whose connections.
+        registry: the groups of its subscriptions.
+        metrics: `subscriptions_ended` is counted.
+    """
+
+    def __init__(self, gateway: Gateway, registry: Registry, metrics: Metrics) -> None:
+        self._gateway = gateway
+        self._registry = registry
+        self._metrics = metrics
+        self._prefix = secrets.token_hex(4)
+
+    def list_connections(self, after: str = "", limit: int = 100, subject: str = "") -> list[ConnectionInfo]:
+        """Connections of this process in the order of their ids, which is that of their coming.
+
+        Args:
+            after: only those behind this id, for the next page; the connection itself may be gone by now.
+            limit: how many at most.
+            subject: only those of this identity; empty: all.
+        """
+        behind = self._parse_id(after)
+        found = [
+            connection
+            for connection in self._gateway.connections
+            if (behind is None or connection.serial > behind)
+            and (not subject or (connection.identity is not None and connection.identity.subject == subject))
+        ]
+        found.sort(key=lambda connection: connection.serial)
+        return [self._describe(connection) for connection in islice(found, limit)]
+
+    def close_identity(self, subject: str) -> Ended:
+        """Close all connections of an identity, and end its subscriptions on the connections of others."""
+        return self._close(
+            [
+                each
+                for each in self._gateway.connections
+                if each.identity is not None and each.identity.subject == subject
+            ],
+            lambda connection: connection.close(CloseReason.CLOSED_BY_OPERATOR),
+            lambda identity: identity.subject == subject,
+            SubscriptionEnded("The subscription was ended by the operator."),
+            CloseReason.CLOSED_BY_OPERATOR.label,
+        )
+
+    def close_connection(self, id: str) -> Ended:
+        """Close the connection with an id from `list_connections`; none if it is another gateway's, or gone."""
+        serial = self._parse_id(id)
+        return self._close(
+            [each for each in self._gateway.connections if each.serial == serial],
+            lambda connection: connection.close(CloseReason.CLOSED_BY_OPERATOR),
+        )
+
+    def revoke(self, holds: Callable[[Identity], bool]) -> Ended:
+        """Close the connections whose credentials do not hold any more, and end such subscriptions of others.
+
+        Args:
+            holds: asked once per distinct identity.
+        """
+        answers: dict[int, bool] = {}
+
+        def is_held(identity: Identity) -> bool:
+            answer = answers.get(id(identity))
+            if answer is None:
+                answer = answers[id(identity)] = holds(identity)
+            return answer
+
+        return self._close(
+            [each for each in self._gateway.connections if each.identity is not None and not is_held(each.identity)],
+            lambda connection: connection.perform(_session(connection).revoked()),
+            lambda identity: not is_held(identity),
+            Unauthorized(),
+            CloseReason.UNAUTHORIZED.label,
+        )
+
+    def invalidate(self, field: str, payload: object) -> Ended:
+        """End the subscriptions on a field whose invalidation filters match a payload (parsed JSON)."""
+        ids_by_connection: defaultdict[Connection, list[str]] = defaultdict(list)
+        matched = self._gateway.subscriptions.invalidations.match(field, payload)
+        for subscriber, id in matched:
+            ids_by_connection[subscriber].append(id)  # type: ignore[index]  # a gateway's subscribers are connections
+        closed = 0
+        for connection, ids in ids_by_connection.items():
+            for id in ids:
+                self._gateway.subscriptions.end(connection, id)
+            connection.perform(_session(connection).invalidated(ids))
+            closed += connection not in self._gateway.connections
+        self._metrics.subscriptions_ended[CloseReason.INVALIDATED.label] += len(matched)
+        return Ended(closed, len(matched))
+
+    async def change_api(self, replan: Replan, commit: Callable[[], None]) -> Ended:
+        """Let another API be served without closing what is still valid in it.
+
+        Subscriptions that are valid go on; those that are not are told and ended; those that would get other events
+        are closed with a reason that makes clients connect and subscribe again. What is planned anew, is so in
+        small steps, while the present API is served; then all is changed in one step of the event loop.
+
+        Args:
+            replan: says what becomes of a group's plan; called once per group.
+            commit: called in that one step, before anybody is told: from then on the other API is served.
+        """
+        plans: dict[Group, Plan | Changed | ClientFault] = {}
+        while True:
+            missing = [group for group in self._registry.groups if group not in plans and group.plan is not None]
+            for group in missing[:_PLANS_PER_TURN]:
+                assert isinstance(group.plan, Plan)
+                plans[group] = replan(group.plan)
+            if len(missing) <= _PLANS_PER_TURN:
+                break
+            await asyncio.sleep(0)
+        commit()
+        live = set(self._registry.groups)
+        present = [group for group in plans if group in live]
+        kept = {group: plan for group in present if isinstance(plan := plans[group], Plan)}
+        self._registry.replace_projections({group: plan.projection for group, plan in kept.items()})
+        for group, plan in kept.items():
+            group.plan = plan
+        return self._end_groups({group: plans[group] for group in present if group not in kept})
+
+    def _end_groups(self, outcomes: Mapping[Group, Plan | Changed | ClientFault]) -> Ended:
+        closed = ended = 0
+        for connection in list(self._gateway.connections if outcomes else ()):
+            for id, held in list(connection.subscriptions.items()):
+                outcome = outcomes.get(held.group)
+                if isinstance(outcome, ClientFault):
+                    ended += 1
+                    self._end(connection, id, outcome, "schema-changed")
+                elif isinstance(outcome, Changed):
+                    closed += 1
+                    ended += len(connection.subscriptions)
+                    connection.close(CloseReason.API_CHANGED)
+                    break
+        return Ended(closed, ended)
+
+    def _close(
+        self,
+        connections: list[Connection],
+        close: Callable[[Connection], None],
+        is_meant: Callable[[Identity], bool] | None = None,
+        fault: ClientFault | None = None,
+        label: str = "",
+    ) -> Ended:
+        subscriptions = 0
+        for connection in connections:
+            subscriptions += len(connection.subscriptions)
+            close(connection)
+        if is_meant is not None and fault is not None:
+            guests = self._gateway.subscriptions.guests
+            for subscriber, id in [place for place, identity in guests.items() if is_meant(identity)]:
+                subscriptions += 1
+                self._end(subscriber, id, fault, label)  # type: ignore[arg-type]  # as in `invalidate`
+        return Ended(len(connections), subscriptions)
+
+    def _end(self, connection: Connection, id: str, fault: ClientFault, label: str) -> None:
+        self._gateway.subscriptions.end(connection, id)
+        connection.perform(_session(connection).ended(id, fault))
+        self._metrics.subscriptions_ended[label] += 1
+
+    def _describe(self, connection: Connection) -> ConnectionInfo:
+        assert connection.identity is not None
+        age_ms = self._gateway.wheel.now_ms() - self._gateway.came_ms(connection.serial)
+        return ConnectionInfo(
+            id=f"{self._prefix}-{connection.serial:x}",
+            identity=connection.identity,
+            address=connection.peer_address,
+            dialect=_session(connection).dialect.name.value,
+            since_ms=int(time.time() * 1000) - age_ms,
+            subscriptions=len(connection.subscriptions),
+        )
+
+    def _parse_id(self, id: str) -> int | None:
+        prefix, _, serial = id.partition("-")
+        if prefix != self._prefix:
+            return None
+        try:
+            return int(serial, 16)
+        except ValueError:
+            return None
+
+
+def _session(connection: Connection) -> Session:
+    assert connection.session is not None
+    return connection.session

@@ -1,0 +1,171 @@
+"""`/admin`: what operators order, with an admin key. Knows requests and answers, not how an order is carried out.
+
+| path | body | what |
+|---|---|---|
+| POST /admin/subscriptions/invalidate | `{"field", "payload"}` | ends subscriptions whose invalidation filter matches |
+| POST /admin/connections/close | `{"identity"}` or `{"connectionId"}` | closes connections, on all gateways |
+| GET /admin/connections | - | the connections of the gateway that answers, in pages |
+| POST /admin/reload | `{"all"}`, or none | reads configuration and schema again, here or on all gateways |
+
+Every call leaves one line in the log `fanout.audit`: who, from where, what, and the status; never a credential and
+never a payload.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Request, Response
+
+from fanout.auth import Authorizer
+from fanout.errors import BadRequest, ClientFault, Unavailable
+from fanout.metrics import Metrics
+from fanout.web.answers import answer_errors, answer_json
+from fanout.web.body import read_json
+
+_audit = logging.getLogger("fanout.audit")
+
+BODY_BYTES = 16 * 1024
+"""Longest body: announcements of this size are kept in Redis for a while."""
+DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
+_LONGEST_NAME = 256
+# Lists of connections are of the moment.
+_NOT_STORED = {"Cache-Control": "no-store"}
+_OFF = "there is no admin API without an admin key: give the setting admin_key"
+
+
+class Administration(Protocol):
+    """Carries out what operators order; gives JSON objects as docs/operations.md shows them.
+
+    `invalidate`, `close` and `reload` raise `Unavailable` when Redis does not answer.
+    """
+
+    async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]: ...
+
+    async def reload(self, *, everywhere: bool) -> dict[str, Any]:
+        """With `errors` in it where a gateway refused what it read."""
+        ...
+
+    def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]: ...
+
+
+Act = Callable[[Request], Awaitable[tuple[str, Response]]]
+"""Reads the request and carries it out; gives what was asked for, in words for the log, and the answer."""
+
+
+def build_admin_router(administration: Administration, authorizer: Authorizer, metrics: Metrics) -> APIRouter:
+    """The routes of `/admin`."""
+    router = APIRouter(prefix="/admin")
+
+    async def answer(request: Request, call: str, act: Act) -> Response:
+        who, what, status = "nobody", call, 500
+        try:
+            if not authorizer.has_admin_keys:
+                raise ClientFault(_OFF, error_type="NotFoundException", error_code=404)
+            who = authorizer.authorize_admin(request.headers).subject
+            metrics.admin_calls[call] += 1
+            what, response = await act(request)
+            status = response.status_code
+            return response
+        except ClientFault as fault:
+            status = fault.error_code or 400
+            raise
+        except Unavailable:
+            status = 503
+            raise
+        finally:
+            address = f"{request.client.host}:{request.client.port}" if request.client else "unknown"
+            level = logging.WARNING if status in (401, 500) else logging.INFO
+            _audit.log(level, "%s %s by %s from %s: %d", request.method, what, who, address, status)
+
+    @router.post("/subscriptions/invalidate")
+    async def post_invalidate(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            body = await _read_object(request, ("field", "payload"))
+            field, payload = _read_name(body, "field"), body.get("payload")
+            if not isinstance(payload, dict):
+                raise BadRequest('"payload" has to be an object: what the invalidation filters are matched against')
+            return f"invalidate {field}", answer_json(await administration.invalidate(field, payload))
+
+        return await answer(request, "invalidate", act)
+
+    @router.post("/connections/close")
+    async def post_close(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            body = await _read_object(request, ("identity", "connectionId"))
+            if len(body) != 1:
+                raise BadRequest('give either "identity" or "connectionId", as GET /admin/connections shows them')
+            if "identity" in body:
+                identity = _read_name(body, "identity")
+                return f"close {identity}", answer_json(await administration.close(identity=identity))
+            id = _read_name(body, "connectionId")
+            return f"close connection {id}", answer_json(await administration.close(connection_id=id))
+
+        return await answer(request, "close", act)
+
+    @router.get("/connections")
+    async def get_connections(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            query = request.query_params
+            for name in query:
+                if name not in ("after", "limit", "identity"):
+                    raise BadRequest(f"unknown parameter {name[:40]!r}; there are after, limit and identity")
+            limit = _read_limit(query.get("limit"))
+            page = administration.list_connections(
+                after=query.get("after", ""), limit=limit, identity=query.get("identity", "")
+            )
+            return "connections", answer_json(page, headers=_NOT_STORED)
+
+        return await answer(request, "connections", act)
+
+    @router.post("/reload")
+    async def post_reload(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            body = await _read_object(request, ("all",), may_be_empty=True)
+            everywhere = body.get("all", False)
+            if not isinstance(everywhere, bool):
+                raise BadRequest('"all" has to be true or false')
+            report = await administration.reload(everywhere=everywhere)
+            what = "reload of all gateways" if everywhere else "reload"
+            if errors := report.pop("errors", None):
+                return what, answer_errors(422, errors, **report)
+            return what, answer_json(report)
+
+        return await answer(request, "reload", act)
+
+    return router
+
+
+async def _read_object(request: Request, known: tuple[str, ...], may_be_empty: bool = False) -> dict[str, Any]:
+    if may_be_empty and request.headers.get("content-length", "0") == "0":
+        return {}
+    body = await read_json(request, BODY_BYTES)
+    if not isinstance(body, dict):
+        raise BadRequest(f"the body is not a JSON object with {' and '.join(known)}")
+    for name in body:
+        if name not in known:
+            raise BadRequest(f"unknown member {name[:40]!r}; there {'is' if len(known) == 1 else 'are'} {_list(known)}")
+    return body
+
+
+def _read_name(body: Mapping[str, Any], member: str) -> str:
+    name = body.get(member)
+    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise BadRequest(f'"{member}" has to be a string of 1 to {_LONGEST_NAME} visible characters')
+    return name
+
+
+def _read_limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_PAGE
+    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PAGE:
+        raise BadRequest(f"limit has to be a number from 1 to {LARGEST_PAGE}")
+    return int(text)
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return " and ".join(names)

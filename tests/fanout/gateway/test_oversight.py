@@ -1,0 +1,309 @@
+"""What operators do to live connections, seen from the clients; and what a change of the API ends, and what not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from websockets.asyncio.client import connect
+
+from fanout.auth import ApiKeys
+from fanout.model import CloseReason
+from fanout.schema import Api, parse_schema
+from fanout.settings import Settings, SubscriptionSettings
+from tests.fanout.gateway.conftest import OTHER_KEY, Harness
+from tests.served import API_KEY, AppSyncClient, wait_until_async
+
+ROOM = "subscription On($room: ID) { onCreateMessage(roomId: $room) { id content } }"
+INVALIDATED = {"errorType": "SubscriptionInvalidated", "message": "Subscription complete."}
+BY_ROOM = {"onCreateMessage": {"invalidation_filter": {"roomId": {"eq": "$args.roomId"}}}}
+SUBJECT = ApiKeys([API_KEY]).check(API_KEY).subject
+OTHER_SUBJECT = ApiKeys([OTHER_KEY]).check(OTHER_KEY).subject
+
+
+async def expect_close(client: AppSyncClient, reason: CloseReason) -> None:
+    await client.connection.wait_closed()
+    assert (client.connection.close_code, client.connection.close_reason) == (reason.code, reason.text)
+
+
+async def open_transport_ws(harness: Harness) -> Any:
+    return await connect(
+        harness.url.replace("http", "ws") + "/graphql",
+        subprotocols=["graphql-transport-ws"],  # type: ignore[list-item]
+    )
+
+
+async def start_transport_ws(connection: Any, id: str, room: str) -> None:
+    if id == "1":
+        await connection.send(orjson.dumps({"type": "connection_init", "payload": {"x-api-key": API_KEY}}).decode())
+        assert orjson.loads(await connection.recv()) == {"type": "connection_ack"}
+    payload = {"query": ROOM, "variables": {"room": room}}
+    await connection.send(orjson.dumps({"type": "subscribe", "id": id, "payload": payload}).decode())
+
+
+async def test_an_invalidated_subscription_is_told_and_its_connection_closed_as_in_appsync(build_harness: Any) -> None:
+    harness = await build_harness(subscriptions=BY_ROOM)
+    async with harness.connect() as client, harness.connect() as other:
+        await client.subscribe("a", ROOM, {"room": "1"})
+        await client.subscribe("b", ROOM, {"room": "2"})
+        await other.subscribe("a", ROOM, {"room": "2"})
+        ended = harness.oversight.invalidate("onCreateMessage", {"roomId": "1"})
+        assert (ended.connections, ended.subscriptions) == (1, 1)
+        assert await client.receive() == {"type": "error", "id": "a", "payload": {"errors": [INVALIDATED]}}
+        await expect_close(client, CloseReason.INVALIDATED)
+        harness.deliver({"id": "x", "roomId": "2", "content": "c"})
+        assert (await other.receive_data())[0] == "a"
+        assert harness.metrics.subscriptions == 1
+        assert len(harness.subscriptions.invalidations) == 1
+    assert harness.metrics.subscriptions_ended == {"invalidated": 1}
+
+
+async def test_in_transport_ws_the_others_of_the_connection_go_on(build_harness: Any) -> None:
+    harness = await build_harness(subscriptions=BY_ROOM)
+    async with await open_transport_ws(harness) as connection:
+        await start_transport_ws(connection, "1", "1")
+        await start_transport_ws(connection, "2", "2")
+        await wait_until_async(lambda: harness.metrics.subscriptions == 2)
+        ended = harness.oversight.invalidate("onCreateMessage", {"roomId": "1"})
+        assert (ended.connections, ended.subscriptions) == (0, 1)
+        told = orjson.loads(await connection.recv())
+        assert told == {
+            "type": "error",
+            "id": "1",
+            "payload": [{"message": "Subscription complete.", "extensions": {"errorType": "SubscriptionInvalidated"}}],
+        }
+        harness.deliver({"id": "x", "roomId": "1"}, {"id": "y", "roomId": "2"})
+        assert orjson.loads(await connection.recv())["payload"]["data"]["onCreateMessage"]["id"] == "y"
+
+
+async def test_who_shares_a_group_is_invalidated_alone(harness: Harness) -> None:
+    rules = SubscriptionSettings(
+        filter={"roomId": {"eq": "$args.roomId"}}, invalidation_filter={"author": {"eq": "$args.author"}}
+    )
+    harness.api.become(Api(parse_schema(OLD), Settings(subscriptions={"onCreateMessage": rules})))
+    text = "subscription On($who: String) { onCreateMessage(roomId: 1, author: $who) { id } }"
+    async with harness.connect() as ann, harness.connect() as ben:
+        await ann.subscribe("s", text, {"who": "ann"})
+        await ben.subscribe("s", text, {"who": "ben"})
+        assert harness.metrics.groups == 1
+        assert harness.oversight.invalidate("onCreateMessage", {"author": "ann"}).subscriptions == 1
+        assert (await ann.receive())["type"] == "error"
+        harness.deliver({"id": "x", "roomId": "1"})
+        assert (await ben.receive_data())[0] == "s"
+
+
+async def test_a_pending_subscription_is_invalidated_too(build_harness: Any) -> None:
+    harness = await build_harness(subscriptions=BY_ROOM)
+    harness.directory.open.clear()
+    async with harness.connect() as client:
+        await client.send_start("s", ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.groups == 1)
+        assert harness.oversight.invalidate("onCreateMessage", {"roomId": "1"}).subscriptions == 1
+        assert (await client.receive())["payload"] == {"errors": [INVALIDATED]}
+        harness.directory.open.set()
+        await expect_close(client, CloseReason.INVALIDATED)
+    assert harness.metrics.groups == 0
+
+
+async def test_without_an_invalidation_filter_nothing_is_kept(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.subscribe("s", ROOM, {"room": "1"})
+        assert len(harness.subscriptions.invalidations) == 0
+        assert harness.subscriptions.guests == {}
+        assert harness.oversight.invalidate("onCreateMessage", {"roomId": "1"}).subscriptions == 0
+
+
+async def test_connections_are_listed_in_pages_and_closed_by_id(harness: Harness) -> None:
+    async with harness.connect() as one, harness.connect(key=OTHER_KEY), harness.connect():
+        await one.subscribe("s", ROOM, {"room": "1"})
+        listed = harness.oversight.list_connections()
+        assert [each.identity.subject for each in listed] == [SUBJECT, OTHER_SUBJECT, SUBJECT]
+        assert [each.subscriptions for each in listed] == [1, 0, 0]
+        assert {each.dialect for each in listed} == {"appsync"}
+        assert {each.address for each in listed} == {"127.0.0.1"}
+        first = harness.oversight.list_connections(limit=2)
+        assert first == listed[:2]
+        assert harness.oversight.list_connections(after=first[-1].id) == listed[2:]
+        assert harness.oversight.list_connections(subject=OTHER_SUBJECT) == [listed[1]]
+        age_ms = listed[0].since_ms
+        harness.pass_time(1000)
+        assert abs(harness.oversight.list_connections()[0].since_ms - age_ms + 1000) < 1000
+
+        for id in ("", "x", f"{listed[0].id[:8]}-zz", "00000000-1", listed[0].id[:-1] + "f00"):
+            assert harness.oversight.close_connection(id).connections == 0
+        assert harness.oversight.close_connection(listed[0].id).connections == 1
+        await expect_close(one, CloseReason.CLOSED_BY_OPERATOR)
+        assert [each.id for each in harness.oversight.list_connections(after=listed[0].id)] == [
+            each.id for each in listed[1:]
+        ]
+
+
+async def test_an_identity_loses_its_connections_and_its_subscriptions_on_those_of_others(harness: Harness) -> None:
+    async with harness.connect() as one, harness.connect(key=OTHER_KEY) as other:
+        await one.subscribe("mine", ROOM, {"room": "1"})
+        answer = await one.start("guest", ROOM, {"room": "1"}, key=OTHER_KEY)
+        assert answer == {"type": "start_ack", "id": "guest"}
+        assert len(harness.subscriptions.guests) == 1
+        ended = harness.oversight.close_identity(OTHER_SUBJECT)
+        assert (ended.connections, ended.subscriptions) == (1, 1)
+        await expect_close(other, CloseReason.CLOSED_BY_OPERATOR)
+        error = (await one.receive())["payload"]["errors"][0]
+        assert error == {"errorType": "SubscriptionEnded", "message": "The subscription was ended by the operator."}
+        harness.deliver({"id": "x", "roomId": "1"})
+        assert (await one.receive_data())[0] == "mine"
+        assert harness.subscriptions.guests == {}
+        assert harness.oversight.close_identity("nobody").connections == 0
+
+
+async def test_credentials_that_do_not_hold_any_more_end_their_connections(harness: Harness) -> None:
+    async with (
+        harness.connect() as one,
+        harness.connect(key=OTHER_KEY) as other,
+        await open_transport_ws(harness) as ws,
+    ):
+        await start_transport_ws(ws, "1", "1")
+        await one.start("guest", ROOM, {"room": "1"}, key=OTHER_KEY)
+        await one.subscribe("mine", ROOM, {"room": "1"})
+        ended = harness.oversight.revoke(lambda identity: identity.subject != OTHER_SUBJECT)
+        assert (ended.connections, ended.subscriptions) == (1, 1)
+        error = {"errorType": "UnauthorizedException", "message": "You are not authorized to make this call."}
+        assert await other.receive() == {
+            "type": "connection_error",
+            "payload": {"errors": [{**error, "errorCode": 401}]},
+        }
+        await other.connection.wait_closed()
+        assert other.connection.close_code == CloseReason.UNAUTHORIZED.code
+        told = await one.receive()
+        assert (told["type"], told["id"]) == ("error", "guest")
+        assert harness.oversight.revoke(lambda identity: False).connections == 2
+        await ws.wait_closed()
+        assert ws.close_code == CloseReason.UNAUTHORIZED.code
+    assert harness.metrics.closes[CloseReason.UNAUTHORIZED.label] == 3
+    assert harness.metrics.subscriptions == 0
+
+
+OLD = """
+type Message { id: ID! content: String author: String }
+type Query { version: String }
+type Mutation { createMessage(id: ID): Message deleteMessage(id: ID): Message }
+type Subscription {
+  onCreateMessage(roomId: ID, author: String): Message @aws_subscribe(mutations: ["createMessage"])
+  onDeleteMessage: Message @aws_subscribe(mutations: ["deleteMessage"])
+}
+"""
+NEW = """
+type Message { id: ID! content: [String] }
+type Query { version: String }
+type Mutation { createMessage(id: ID): Message }
+type Subscription {
+  onCreateMessage(roomId: Int, author: String): Message @aws_subscribe(mutations: ["createMessage"])
+}
+"""
+SELECTIONS = {
+    "kept": "subscription { onCreateMessage { id content } }",
+    "field gone": "subscription { onDeleteMessage { id } }",
+    "selection gone": "subscription { onCreateMessage { id author } }",
+    "argument's type": 'subscription { onCreateMessage(roomId: "a") { id } }',
+}
+
+
+def change_to(harness: Harness, sdl: str, **settings: Any) -> Any:
+    other = Api(parse_schema(sdl), Settings(**settings))
+    former = harness.api.planner
+    return harness.oversight.change_api(
+        lambda plan: other.planner.replan(plan, former), lambda: harness.api.become(other)
+    )
+
+
+async def test_a_change_of_the_schema_ends_only_what_is_not_valid_any_more(harness: Harness) -> None:
+    harness.api.become(Api(parse_schema(OLD), Settings()))
+    async with harness.connect() as client:
+        for id, query in SELECTIONS.items():
+            await client.subscribe(id, query)
+        harness.deliver({"id": "1", "content": ["a"]})
+        before = dict([await client.receive_data() for _ in range(2)])
+        assert "String cannot represent" in before["kept"]["errors"][0]["message"]
+        ended = await change_to(harness, NEW)
+        assert (ended.connections, ended.subscriptions) == (0, 3)
+        told = [await client.receive() for _ in range(3)]
+        assert {message["id"] for message in told} == SELECTIONS.keys() - {"kept"}
+        assert all(message["type"] == "error" for message in told)
+        harness.deliver({"id": "2", "content": ["a"], "author": "b"})
+        # The projection is that of the new schema.
+        assert await client.receive_data() == ("kept", {"data": {"onCreateMessage": {"id": "2", "content": ["a"]}}})
+        # The group is the one that new subscribers join.
+        await client.subscribe("joined", SELECTIONS["kept"])
+        assert harness.metrics.groups == 1
+        # What has ended is free, and has left its buckets.
+        assert {bucket.field for bucket in harness.directory.registered} == {"onCreateMessage"}
+        assert (await client.start("field gone", SELECTIONS["field gone"]))["type"] == "error"
+    assert harness.metrics.subscriptions_ended == {"schema-changed": 3}
+
+
+async def test_those_who_would_get_other_events_are_asked_to_come_again(harness: Harness) -> None:
+    harness.api.become(Api(parse_schema(OLD), Settings()))
+    numeric = OLD.replace("roomId: ID", "roomId: Int")
+    async with harness.connect() as changed, harness.connect() as kept:
+        await changed.subscribe("s", "subscription { onCreateMessage(roomId: 1) { id } }")
+        await kept.subscribe("s", SELECTIONS["kept"])
+        ended = await change_to(harness, numeric)
+        assert (ended.connections, ended.subscriptions) == (1, 1)
+        await expect_close(changed, CloseReason.API_CHANGED)
+        harness.deliver({"id": "2"})
+        await kept.receive_data()
+        # So are all on a field whose filters are set anew.
+        rules = {"onCreateMessage": SubscriptionSettings(filter={"author": {"ne": "x"}})}
+        ended = await change_to(harness, numeric, subscriptions=rules)
+        assert ended.connections == 1
+        await expect_close(kept, CloseReason.API_CHANGED)
+    assert harness.metrics.groups == 0
+
+
+async def test_a_pending_subscription_goes_through_a_change_too(harness: Harness) -> None:
+    harness.api.become(Api(parse_schema(OLD), Settings()))
+    harness.directory.open.clear()
+    async with harness.connect() as client:
+        for id in ("kept", "field gone"):
+            await client.send_start(id, SELECTIONS[id])
+        await wait_until_async(lambda: harness.metrics.groups == 2)
+        await change_to(harness, NEW)
+        assert (await client.receive())["id"] == "field gone"
+        harness.directory.open.set()
+        assert await client.receive() == {"type": "start_ack", "id": "kept"}
+        harness.deliver({"id": "2", "content": ["a"]})
+        assert await client.receive_data() == ("kept", {"data": {"onCreateMessage": {"id": "2", "content": ["a"]}}})
+
+
+def finish(coroutine: Any) -> Any:
+    """Run what is left of a coroutine that only gives way to others."""
+    while True:
+        try:
+            next(coroutine)
+        except StopIteration as stopped:
+            return stopped.value
+
+
+async def test_planning_anew_is_done_in_steps_and_misses_nobody(harness: Harness) -> None:
+    harness.api.become(Api(parse_schema(OLD), Settings(max_subscriptions_per_connection=1000)))
+    async with harness.connect() as client, harness.connect() as late:
+        for number in range(100):
+            await client.subscribe(str(number), f'subscription {{ onCreateMessage(author: "{number}") {{ id }} }}')
+        planned: list[Any] = []
+        other = Api(parse_schema(NEW), Settings())
+        former = harness.api.planner
+
+        def replan(plan: Any) -> Any:
+            planned.append(plan)
+            return other.planner.replan(plan, former)
+
+        changing = harness.oversight.change_api(replan, lambda: harness.api.become(other))
+        coroutine = changing.__await__()
+        next(coroutine)
+        assert 0 < len(planned) < 100
+        # Meanwhile the former API is served, and who comes then is looked at as well.
+        await late.subscribe("s", SELECTIONS["selection gone"])
+        assert finish(coroutine).subscriptions == 1
+        assert len(planned) == 101
+        assert (await late.receive())["type"] == "error"
+        harness.deliver({"id": "2", "author": "7"})
+        assert (await client.receive_data())[0] == "7"

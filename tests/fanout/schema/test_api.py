@@ -1,0 +1,42 @@
+"""All that answers for a schema is replaced together."""
+
+from __future__ import annotations
+
+from fanout.model import Identity, SubscribeRequest
+from fanout.schema import Api, Changed, Plan, parse_schema
+from fanout.settings import Settings, SubscriptionSettings
+
+ONE = """
+type Query { a: Int } type Mutation { m: Int unlinked: Int }
+type Subscription { onM(x: Int): Int @aws_subscribe(mutations: ["m"]) }
+"""
+OTHER = """
+type Query { a: Int } type Mutation { n: Int }
+type Subscription { onN: Int @aws_subscribe(mutations: ["n"]) }
+"""
+NOBODY = Identity("API_KEY")
+
+
+def test_it_becomes_another_as_a_whole() -> None:
+    api = Api(parse_schema(ONE), Settings())
+    assert (api.route("m"), api.route("unlinked"), api.route("n")) == (("onM",), (), None)
+    assert api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY).field == "onM"
+    api.become(Api(parse_schema(OTHER), Settings()))
+    assert (api.route("m"), api.route("n"), api.subscriptions_of("n")) == (None, ("onN",), ("onN",))
+    assert api.plan(SubscribeRequest("subscription { onN }", None, {}, {}), NOBODY).field == "onN"
+    assert api.executor.execute("{ __schema { mutationType { fields { name } } } }", {}, None).response == {
+        "data": {"__schema": {"mutationType": {"fields": [{"name": "n"}]}}}
+    }
+
+
+def test_a_plan_is_made_anew_from_what_it_was_made_from() -> None:
+    rules = SubscriptionSettings(filter={"x": {"eq": "$identity.x"}})
+    settings = Settings(subscriptions={"onM": rules})
+    api = Api(parse_schema(ONE), settings)
+    someone = Identity("JWT", {"x": 1}, "someone")
+    plan = api.plan(SubscribeRequest("subscription($v: Int) { onM(x: $v) }", None, {"v": 5}, {}), someone)
+    anew = Api(parse_schema(ONE), settings).planner.replan(plan, api.planner)
+    assert isinstance(anew, Plan)
+    assert (anew.filter.key, anew.source, anew.identity) == (plan.filter.key, plan.source, someone)
+    assert isinstance(Api(parse_schema(ONE), Settings()).planner.replan(plan, api.planner), Changed)
+    assert api.planner.invalidation_fields == set()

@@ -1,0 +1,281 @@
+"""Orders are carried out where they are announced, a reload changes all or nothing, and keys end at their instant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from fanout.administration import Administration, build_authorizer
+from fanout.errors import BadRequest
+from fanout.gateway import Ended
+from fanout.metrics import Metrics
+from fanout.model import Identity
+from fanout.schema import Api
+from fanout.service import load_schema
+from fanout.settings import SettingsSource
+from tests.served import wait_until_async
+
+SDL = """
+type Query { a: Int } type Mutation { m(id: ID): M }
+type M { id: ID }
+type Subscription { onM(id: ID): M @aws_subscribe(mutations: ["m"]) }
+"""
+FILE = """
+schema = "{schema}"
+api_key = ["one", "two"]
+admin_key = ["admin"]
+[subscriptions.onM]
+invalidation_filter = {{ id = {{ eq = "$args.id" }} }}
+"""
+
+
+class Oversight:
+    """Notes what is done."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.revoked: list[Identity] = []
+        self.identities: list[Identity] = []
+
+    def invalidate(self, field: str, payload: object) -> Ended:
+        self.done.append(("invalidate", field, payload))
+        return Ended(1, 2)
+
+    def close_identity(self, subject: str) -> Ended:
+        self.done.append(("identity", subject))
+        return Ended(3, 4)
+
+    def close_connection(self, id: str) -> Ended:
+        self.done.append(("connection", id))
+        return Ended(1, 0)
+
+    def revoke(self, holds: Any) -> Ended:
+        gone = [identity for identity in self.identities if not holds(identity)]
+        self.revoked += gone
+        self.identities = [identity for identity in self.identities if identity not in gone]
+        return Ended(len(gone), 0)
+
+    async def change_api(self, replan: Any, commit: Any) -> Ended:
+        del replan
+        self.done.append("api")
+        commit()
+        return Ended(0, 1)
+
+    def list_connections(self, after: str, limit: int, subject: str) -> list[Any]:
+        self.done.append(("list", after, limit, subject))
+        return []
+
+
+class Wheel:
+    def now_ms(self) -> int:
+        return 0
+
+    def schedule(self, item: object, due_ms: int) -> None: ...
+
+    def cancel(self, item: object) -> None: ...
+
+
+@dataclass
+class Announced:
+    told: int
+    answers: dict[str, bytes]
+
+
+class Deployment:
+    """One gateway's administration over files, and a second gateway that answers what the test says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.schema = directory / "api.graphql"
+        self.config = directory / "fanout.toml"
+        self.write()
+        self.source = SettingsSource({}, {}, self.config, {"publisher_key": ("generated",)})
+        settings = self.source.read()
+        self.api = Api(load_schema(settings.schema_path), settings)
+        self.now_s = 1_700_000_000.0
+        self.authorizer = build_authorizer(settings, lambda: self.now_s)
+        self.oversight: Any = Oversight()
+        self.metrics = Metrics()
+        self.levels: list[str] = []
+        self.other: bytes | None = None
+        self.administration = Administration(
+            settings,
+            self.source,
+            lambda read: load_schema(read.schema_path),
+            self.api,
+            self.authorizer,
+            self.oversight,
+            self._announce,
+            lambda: "here",
+            self.levels.append,
+            Wheel(),  # type: ignore[arg-type]
+            self.metrics,
+            lambda: self.now_s,
+        )
+
+    def write(self, sdl: str = SDL, file: str = FILE) -> None:
+        self.schema.write_text(sdl)
+        self.config.write_text(file.format(schema=self.schema))
+
+    async def _announce(self, body: bytes, wait_s: float) -> Announced:
+        assert wait_s > 0
+        answers = {"here": await self.administration.obey(body)}
+        if self.other is None:
+            return Announced(2, answers)
+        return Announced(2, {**answers, "there": self.other})
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
+    deployment = Deployment(tmp_path)
+    deployment.administration.start()
+    yield deployment
+    await deployment.administration.stop()
+
+
+async def test_orders_are_carried_out_by_whoever_hears_them(deployment: Deployment) -> None:
+    administration = deployment.administration
+    deployment.other = orjson.dumps({"ended": {"connections": 10, "subscriptions": 20}})
+    assert await administration.invalidate("onM", {"id": 1}) == {
+        "gateways": {"told": 2, "answered": 2},
+        "ended": {"connections": 11, "subscriptions": 22},
+    }
+    deployment.other = None
+    assert await administration.close(identity="x") == {
+        "gateways": {"told": 2, "answered": 1},
+        "ended": {"connections": 3, "subscriptions": 4},
+    }
+    deployment.other = b""  # a defect there
+    assert (await administration.close(identity="sha256:" + "ab" * 32))["ended"]["connections"] == 3
+    await administration.close(connection_id="c-1")
+    assert deployment.oversight.done == [
+        ("invalidate", "onM", {"id": 1}),
+        ("identity", "x"),
+        ("identity", "sha256:abababababababab"),
+        ("connection", "c-1"),
+    ]
+
+
+async def test_a_field_without_an_invalidation_filter_is_told(deployment: Deployment) -> None:
+    with pytest.raises(BadRequest, match=r"'onN', but for onM: give \[subscriptions.onN\] invalidation_filter"):
+        await deployment.administration.invalidate("onN", {})
+    assert deployment.oversight.done == []
+
+
+async def test_an_order_of_a_newer_version_is_answered(deployment: Deployment) -> None:
+    for order in ({"do": "dance"}, {"do": "close"}, [], {"do": "invalidate", "field": "f"}):
+        answer = orjson.loads(await deployment.administration.obey(orjson.dumps(order)))
+        assert "not known" in answer["error"]
+
+
+async def test_a_reload_that_finds_nothing_new_changes_nothing(deployment: Deployment) -> None:
+    planner = deployment.api.planner
+    report = await deployment.administration.reload()
+    ended = {"connections": 0, "subscriptions": 0}
+    assert report == {
+        "gateways": {"told": 1, "answered": 1},
+        "reports": [{"gateway": "here", "changed": [], "ignored": [], "ended": ended}],
+    }
+    assert deployment.oversight.done == []
+    assert deployment.api.planner is planner
+    assert deployment.metrics.reloads == {"applied": 1}
+
+
+async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_restart(deployment: Deployment) -> None:
+    one, two = (deployment.authorizer.authorize_client({"x-api-key": key}) for key in ("one", "two"))
+    deployment.oversight.identities = [one, two]
+    file = FILE.replace('"one", "two"', '"two", "three"').replace('"admin"', '"boss"')
+    deployment.write(SDL.replace("a: Int", "b: Int"), 'port = 1\nredis_url = "redis://x"\nlog_level = "error"\n' + file)
+    (report,) = (await deployment.administration.reload())["reports"]
+    assert report["changed"] == ["api_key", "admin_key", "log_level", "schema"]
+    assert report["ignored"] == ["port", "redis_url"]
+    assert report["ended"] == {"connections": 1, "subscriptions": 1}
+    assert deployment.oversight.revoked == [one]
+    assert deployment.oversight.done == ["api"]
+    assert "b: Int" in deployment.api.schema.sdl
+    assert deployment.levels == ["error"]
+    for key, decide in (
+        ("three", deployment.authorizer.authorize_client),
+        ("boss", deployment.authorizer.authorize_admin),
+    ):
+        decide({"x-api-key": key})
+    deployment.authorizer.authorize_publisher({"x-api-key": "generated"})
+
+
+@pytest.mark.parametrize(
+    ("sdl", "file", "text"),
+    [
+        ("type Query {", FILE, "api.graphql:1:13"),
+        (SDL.replace("onM", "onN"), FILE, "subscriptions.onM: no such subscription field"),
+        (SDL, FILE.replace('"two"', '"one"'), "api_key 2"),
+        (SDL, "api_key = ", "not valid TOML"),
+        (SDL, FILE.replace("$args.id", "$args.nope"), "subscriptions.onM.invalidation_filter: $args.nope"),
+    ],
+)
+async def test_an_error_leaves_everything_as_it_is(deployment: Deployment, sdl: str, file: str, text: str) -> None:
+    planner = deployment.api.planner
+    file = file.replace('"admin"', '"boss"')
+    deployment.write(sdl, file)
+    report = await deployment.administration.reload()
+    (error,) = report["errors"]
+    assert text in error["message"]
+    assert error["gateway"] == "here"
+    assert deployment.api.planner is planner
+    deployment.authorizer.authorize_admin({"x-api-key": "admin"})
+    assert deployment.oversight.done == deployment.levels == []
+    assert deployment.metrics.reloads == {"refused": 1}
+    # Mended, it is taken.
+    deployment.write()
+    assert "errors" not in await deployment.administration.reload()
+
+
+async def test_each_gateway_reports_on_a_reload_of_all(deployment: Deployment) -> None:
+    deployment.other = orjson.dumps({"error": "there: no"})
+    report = await deployment.administration.reload(everywhere=True)
+    assert report["gateways"] == {"told": 2, "answered": 2}
+    assert [each["gateway"] for each in report["reports"]] == ["here", "there"]
+    assert report["errors"] == [{"errorType": "ConfigurationError", "message": "there: no", "gateway": "there"}]
+    deployment.other = b""
+    assert "internal error" in (await deployment.administration.reload(everywhere=True))["errors"][0]["message"]
+
+
+async def test_a_signal_s_reload_runs_on_its_own(deployment: Deployment) -> None:
+    deployment.administration.reload_soon()
+    deployment.administration.reload_soon()
+    await wait_until_async(lambda: deployment.metrics.reloads["applied"] == 2)
+
+
+async def test_connections_are_listed_in_pages(deployment: Deployment) -> None:
+    page = deployment.administration.list_connections(after="", limit=10, identity="sha256:" + "ab" * 32)
+    assert page == {"gateway": "here", "connections": [], "next": None}
+    assert deployment.oversight.done == [("list", "", 11, "sha256:abababababababab")]
+
+
+async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -> None:
+    deployment.write(file=FILE.replace('"one"', '"one@2030-01-01T00:00:00Z"'))
+    expiry_s = 1_893_456_000
+    deployment.now_s = expiry_s - 10
+    await deployment.administration.reload()
+
+    def connect() -> list[Identity]:
+        return [deployment.authorizer.authorize_client({"x-api-key": key}) for key in ("one", "two")]
+
+    one, two = deployment.oversight.identities = connect()
+    assert deployment.administration.on_due(5000) == 6000
+    assert deployment.oversight.revoked == []
+    deployment.now_s = expiry_s
+    deployment.administration.on_due(6000)
+    assert deployment.oversight.revoked == [one]
+    deployment.administration.on_due(7000)
+    assert deployment.oversight.identities == [two]
+    # A clock that is set back makes the key good, and then expire, once more.
+    deployment.now_s = expiry_s - 10
+    deployment.oversight.identities = connect()
+    deployment.administration.on_due(8000)
+    deployment.now_s = expiry_s
+    deployment.administration.on_due(9000)
+    assert deployment.oversight.revoked == [one, one]
