@@ -127,10 +127,10 @@ async def test_a_reload_keeps_what_is_valid_and_tells_the_others(
         assert (await here.receive_data())[0] == "kept"
         assert {(await there.receive_data())[0] for _ in range(2)} == {"kept", "lost"}
 
-        write(tmp_path, sdl=SDL.replace("author: String", "writer: String"), file="port = 1\n" + FILE)
+        write(tmp_path, sdl=SDL.replace("author: String", "writer: String"), file="workers = 3\n" + FILE)
         answer = order(one, "reload", {"all": True})
         assert answer["gateways"] == {"told": 2, "answered": 2}
-        assert [(each["changed"], each["ignored"]) for each in answer["reports"]] == [(["schema"], ["port"])] * 2
+        assert [(each["changed"], each["ignored"]) for each in answer["reports"]] == [(["schema"], ["workers"])] * 2
         told = await there.receive()
         assert (told["type"], told["id"]) == ("error", "lost")
         assert told["payload"]["errors"][0]["errorType"] == "SchemaChanged"
