@@ -46,6 +46,8 @@ class Publisher:
         self._has_keys = has_keys
         self._redis = _connect(url)
         self._stopping = asyncio.Event()
+        # Two tasks of a test may publish at once; the numbers are in the order of the stream all the same.
+        self._turn = asyncio.Lock()
 
     async def publish(self, count: int, at_once: int = 20, padding: str = "", first_id_ms: int = 0) -> None:
         """Publish `count` events, so many in one trip; waits for Redis as long as it takes.
@@ -57,13 +59,14 @@ class Publisher:
             first_id_ms: choose the ids of the entries, one ms apart; 0: Redis does.
         """
         while count > 0:
-            events = [self._begin() for _ in range(min(count, at_once))]
-            count -= len(events)
-            ids = ["*"] * len(events)
-            if first_id_ms:
-                ids = [f"{first_id_ms + number}-0" for number in range(len(events))]
-                first_id_ms += len(events)
-            await self._write(events, ids, padding)
+            async with self._turn:
+                events = [self._begin() for _ in range(min(count, at_once))]
+                count -= len(events)
+                ids = ["*"] * len(events)
+                if first_id_ms:
+                    ids = [f"{first_id_ms + number}-0" for number in range(len(events))]
+                    first_id_ms += len(events)
+                await self._write(events, ids, padding)
 
     async def publish_until_stopped(self, at_once: int = 5, pause_seconds: float = 0.005) -> None:
         """Publish until `stop`, a few at a time."""
