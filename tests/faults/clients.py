@@ -16,7 +16,7 @@ from typing import Any, cast
 import orjson
 
 from loadtest.appsync import build_header_object, build_header_subprotocol
-from loadtest.frames import CLOSE, PING, PONG, TEXT, build_frame, build_upgrade, split_frames, split_upgrade
+from loadtest.frames import CLOSE, PING, PONG, TEXT, FrameError, build_frame, build_upgrade, split_frames, split_upgrade
 from tests.faults.oracle import Books, Life, Want
 from tests.served import API_KEY, wait_until_async
 
@@ -61,7 +61,12 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if not self._is_upgraded:
-            rest = split_upgrade(self._buffer, self._subscriber.dialect.value)
+            try:
+                rest = split_upgrade(self._buffer, self._subscriber.dialect.value)
+            except FrameError as error:
+                self.end("refused", str(error))
+                self.transport.abort()
+                return
             if rest is None:
                 return
             self._buffer = rest
@@ -90,7 +95,7 @@ class _Connection(asyncio.Protocol):
             self.ended.set_result(ending)
             self._subscriber.on_end(ending, detail)
         if not self.upgraded.done():
-            self.upgraded.set_exception(Refused(ending))
+            self.upgraded.set_exception(Refused(f"{ending} {detail}"))
 
     def send(self, message: object) -> None:
         self.transport.write(build_frame(orjson.dumps(message)))

@@ -39,10 +39,12 @@ class Deployment:
         self._environment = QUICK | {"FANOUT_REDIS_URL": valkey.url} | dict(environment)
         self._stack = ExitStack()
         self._stopped: set[int] = set()
+        self._hidden: set[int] = set()
 
     def list_ports(self) -> list[int]:
         """Where clients can connect to: what a load balancer knows."""
-        return [gateway.port for gateway in self.gateways if gateway.process.pid not in self._stopped]
+        left_out = self._stopped | self._hidden
+        return [gateway.port for gateway in self.gateways if gateway.process.pid not in left_out]
 
     async def start_gateway(self, *arguments: str, **options: object) -> Served:
         """Start one more gateway; `options` are those of `tests.served.serve`, `environment` is laid over ours."""
@@ -76,6 +78,13 @@ class Deployment:
         """SIGCONT: it goes on as if nothing had happened."""
         gateway.process.send_signal(signal.SIGCONT)
         self._stopped.discard(gateway.process.pid)
+
+    def hide(self, gateway: Served) -> None:
+        """Have the load balancer send nobody there."""
+        self._hidden.add(gateway.process.pid)
+
+    def show(self, gateway: Served) -> None:
+        self._hidden.discard(gateway.process.pid)
 
     async def find_router(self) -> Served:
         """The gateway that holds the lease, as soon as there is one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.faults.clients import Crowd
 from tests.faults.deployment import Deployment, deploy
-from tests.faults.oracle import Books, Want, describe
+from tests.faults.oracle import STREAM, Books, Want, describe
 from tests.faults.publisher import Publisher
 
 ROOMS = ("a", "b", "c", "d")
@@ -43,20 +43,20 @@ class Scene:
 
 @asynccontextmanager
 async def set_scene(
-    gateways: int, *, rooms: Sequence[str] = ROOMS, has_keys: bool = True, **environment: str
+    gateways: int, *, streams: Sequence[str] = (STREAM,), has_keys: bool = True, **environment: str
 ) -> AsyncIterator[Scene]:
     """So many gateways, and nobody connected yet. If the test has not failed, all must be caught up and reconciled.
 
     Args:
         gateways: how many.
-        rooms: that events are in.
+        streams: that events are published to.
         has_keys: whether events carry idempotency keys; only without are they free of that cost.
         environment: settings of the gateways.
     """
-    async with deploy(gateways, **environment) as deployment:
+    async with deploy(gateways, **environment, FANOUT_STREAM=",".join(streams)) as deployment:
         books = Books()
         crowd = Crowd(books, deployment.list_ports)
-        publisher = Publisher(books, deployment.valkey.url, rooms, has_keys=has_keys)
+        publisher = Publisher(books, deployment.valkey.url, ROOMS, streams, has_keys=has_keys)
         scene = Scene(deployment, books, crowd, publisher)
         try:
             yield scene

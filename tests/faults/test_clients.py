@@ -100,6 +100,28 @@ async def test_thousands_lose_their_gateway_and_come_to_the_other_at_once() -> N
         assert scene.books.count_endings() == {"lost": count // 2}
 
 
+async def test_more_connect_at_once_than_one_gateway_takes() -> None:
+    count = 300
+    async with set_scene(2, FANOUT_MAX_CONNECTIONS="200") as scene:
+        full, other = scene.deployment.gateways
+        scene.deployment.hide(other)
+        joining = asyncio.create_task(scene.crowd.join([Want(room="abcd"[number % 4]) for number in range(count)]))
+        await wait_until_async(lambda: any(one.refusals for one in scene.crowd.subscribers))
+        await wait_until_true(lambda: _has_refused(full))
+        # The others are told to come again, and find a gateway that has room; who is in, stays in.
+        scene.deployment.show(other)
+        await joining
+        await scene.publisher.publish(40)
+        await scene.crowd.wait_caught_up()
+        refusals = {refusal for one in scene.crowd.subscribers for refusal in one.refusals}
+        assert all("503" in refusal for refusal in refusals), refusals
+        assert scene.books.count_endings() == {}
+
+
+async def _has_refused(gateway: object) -> bool:
+    return await read_metric(gateway, "fanout_refusals_total") > 0  # type: ignore[arg-type]
+
+
 async def _has_subscriptions(gateway: object, count: int) -> bool:
     return await read_metric(gateway, "fanout_subscriptions") == count  # type: ignore[arg-type]
 

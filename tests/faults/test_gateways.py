@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.faults.deployment import SOON_WRITTEN_OFF, read_metric, wait_until_true
+from tests.faults.oracle import STREAM
 from tests.faults.scene import WANTS, set_scene
 from tests.served import wait_until_async
 
@@ -34,8 +35,9 @@ async def test_a_gateway_is_killed_and_replaced() -> None:
         assert scene.books.count_endings() == {"lost": len(orphans)}
 
 
-async def test_the_router_is_killed() -> None:
-    async with set_scene(3) as scene:
+@pytest.mark.parametrize("streams", [(STREAM,), (STREAM, "second", "third")], ids=["one-stream", "three-streams"])
+async def test_the_router_is_killed(streams: tuple[str, ...]) -> None:
+    async with set_scene(3, streams=streams) as scene:
         await scene.crowd.join(WANTS, 6)
         publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
         await wait_until_async(lambda: scene.books.accepted > 100)
@@ -67,6 +69,25 @@ async def test_the_router_is_stopped_and_goes_on_when_another_has_taken_over() -
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}  # nobody noticed
+
+
+async def test_gateways_are_drained_one_after_the_other_under_load() -> None:
+    async with set_scene(2, FANOUT_DRAIN_PER_SECOND="100") as scene:
+        await scene.crowd.join(WANTS, 5)
+        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
+        for _ in range(2):
+            accepted = scene.books.accepted
+            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
+            leaving = scene.deployment.gateways[0]
+            await scene.deployment.start_gateway()
+            assert await scene.deployment.terminate(leaving) == 0
+        scene.publisher.stop()
+        await publishing
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        # Every end was told with its reason.
+        assert scene.books.count_endings().keys() == {"1012"}
 
 
 async def test_a_gateway_is_stopped_for_so_long_that_it_is_written_off() -> None:
