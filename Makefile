@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance faults soak loadtest bench lock clean
+.PHONY: help setup run test check conformance faults soak fuzz loadtest bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ faults: setup ## Kill, stop and cut off processes under load, and reconcile ever
 
 soak: setup ## Random faults for MINUTES (20), from SEED (printed if not given), every event reconciled
 	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: setup ## Fuzz everything that parses bytes from clients for MINUTES= (default 15); SEED= to run one again
+	$(BIN)/python -m tests.fuzz $(or $(MINUTES),15) $(SEED)
 
 loadtest: setup ## Run locust headless against a service of its own for a short time
 	$(BIN)/python -m loadtest.headless

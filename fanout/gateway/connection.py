@@ -203,8 +203,9 @@ class Connection(asyncio.Protocol):
             for data in self._websocket.data_to_send():
                 self._transport.write(data)
             self._schedule_cut()
-        else:
+        elif self._websocket.state is not State.CLOSING:
             self._transport.close()
+        # Else the client's close frame, or a violation, came in the same read: the answer to it is flushed next.
 
     def perform(self, effects: list[Effect]) -> None:
         """Do what the session asks for, in order; messages that follow one another are one write.

@@ -143,6 +143,16 @@ async def test_a_closing_handshake_by_the_client_is_answered(harness: Harness) -
         assert harness.metrics.closes["client"] == 1
 
 
+async def test_a_close_frame_right_behind_a_mistake_is_answered(harness: Harness) -> None:
+    """Found by fuzzing: in one read, the end of the TCP connection was all that the client was told."""
+    async with harness.open(subprotocols=["graphql-transport-ws"]) as client:
+        mistake, close = Frame(Opcode.TEXT, b"{}"), Frame(Opcode.CLOSE, b"\x03\xe8")
+        client.connection.transport.write(mistake.serialize(mask=True) + close.serialize(mask=True))
+        await asyncio.wait_for(client.connection.wait_closed(), 20)
+        assert client.connection.protocol.close_rcvd is not None
+    assert harness.metrics.closes[CloseReason.BAD_MESSAGE.label] == 1
+
+
 class SlowReader:
     """A client with a small receive buffer that reads only when told to."""
 
