@@ -19,7 +19,16 @@ from fanout.administration import Administration, build_authorizer
 from fanout.bus import Bus
 from fanout.engine import Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
-from fanout.gateway import Gateway, Limits, Oversight, Server, Subscriptions, build_http_class, build_protocol_class
+from fanout.gateway import (
+    Backlogs,
+    Gateway,
+    Limits,
+    Oversight,
+    Server,
+    Subscriptions,
+    build_http_class,
+    build_protocol_class,
+)
 from fanout.metrics import Metrics
 from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
@@ -184,6 +193,7 @@ async def _assemble(
         directory=bus,
         metrics=metrics,
         limits=limits,
+        backlogs=Backlogs(registry, settings.max_outgoing_bytes, metrics),
     )
     gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
     administration = Administration(

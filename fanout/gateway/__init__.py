@@ -1,5 +1,6 @@
 """The WebSocket edge: connections under uvicorn, and what their sessions ask for. Owns all sockets of clients."""
 
+from fanout.gateway.backlog import Backlogs
 from fanout.gateway.connection import Connection
 from fanout.gateway.gateway import Gateway
 from fanout.gateway.http_protocol import HttpProtocol, build_http_class
@@ -10,6 +11,7 @@ from fanout.gateway.subscriptions import Subscriptions
 from fanout.gateway.upgrade import build_protocol_class
 
 __all__ = [
+    "Backlogs",
     "Connection",
     "ConnectionInfo",
     "Ended",

@@ -50,7 +50,8 @@ class Connection(asyncio.Protocol):
     Outgoing bytes: as long as the transport takes them, `write` is the transport's own. When its buffer passes
     a quarter of `max_outgoing_bytes` (`pause_writing`), `write` becomes a bounded one for this connection alone
     and closes it as a slow client at the limit. So nobody pays for the check but those who need it; the buffer
-    is bounded by the limit plus one batch.
+    is bounded by the limit plus one batch. What comes meanwhile for subscriptions with a policy waits in
+    `fanout.gateway.backlog`.
     """
 
     __slots__ = (
@@ -134,7 +135,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self.write is not _discard:
             self.write = self._transport.write
-            self._gateway.subscriptions.redirect(self)
+            if self._gateway.subscriptions.backlogs.flush(self):
+                self._gateway.subscriptions.redirect(self)
 
     def shutdown(self) -> None:
         """Called by the server when it stops."""
@@ -182,6 +184,24 @@ class Connection(asyncio.Protocol):
     def can_be_sent_deflated(self) -> bool:
         return isinstance(self._websocket, WebSocket) and self._websocket.can_be_sent_deflated
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether the transport's buffer is over its high-water mark, and the connection not given up."""
+        return self.write == self._write_bounded
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def give_up(self) -> None:
+        """Write nothing more, and close the connection as a slow client soon."""
+        self._gateway.metrics.drops["slow-client"] += 1
+        # From here on nothing: what comes after a gap must not arrive.
+        self.write = _discard
+        self._gateway.subscriptions.redirect(self)
+        # Not at once: this runs inside the loop over a group's members.
+        self._gateway.close_soon(self, CloseReason.SLOW_CLIENT)
+
     def acknowledge(self, id: str, token: int) -> None:
         assert self.session is not None
         self.perform(self.session.subscribed(id, token))
@@ -196,6 +216,9 @@ class Connection(asyncio.Protocol):
             return
         self.closing = reason
         self._gateway.metrics.closes[reason.label] += 1
+        if self.write is not _discard:
+            for frame in self._gateway.subscriptions.backlogs.take_all(self):
+                self._transport.write(frame)
         self._gateway.forget(self)
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(reason.code, cut_close_reason(detail or reason.text))
@@ -353,13 +376,9 @@ class Connection(asyncio.Protocol):
                     self._transport.close()
 
     def _write_bounded(self, data: bytes) -> None:
-        if self._transport.get_write_buffer_size() + len(data) > self._gateway.settings.max_outgoing_bytes:
-            self._gateway.metrics.drops["slow-client"] += 1
-            # From here on nothing: what comes after a gap must not arrive.
-            self.write = _discard
-            self._gateway.subscriptions.redirect(self)
-            # Not at once: this runs inside the loop over a group's members.
-            self._gateway.close_soon(self, CloseReason.SLOW_CLIENT)
+        waiting_bytes = self.unsent_bytes + self._gateway.subscriptions.backlogs.count_bytes(self)
+        if waiting_bytes + len(data) > self._gateway.settings.max_outgoing_bytes:
+            self.give_up()
             return
         self._transport.write(data)
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 from fanout.engine import Group, Pending, Registry, Subscription
-from fanout.engine.registry import JoinParts, Write
-from fanout.errors import ClientFault
+from fanout.engine.registry import JoinParts
+from fanout.errors import BadRequest, ClientFault
+from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
+from fanout.gateway.overflow import Keeper, name_policy
 from fanout.metrics import Metrics
-from fanout.model import Bucket, DialectName, Identity, SubscribeRequest
+from fanout.model import Bucket, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
 from fanout.schema import Plan
 
@@ -38,10 +40,9 @@ class BucketDirectory(Protocol):
     def release(self, buckets: Iterable[Bucket]) -> None: ...
 
 
-class Subscriber(Protocol):
+class Subscriber(Reader, Protocol):
     """What is needed of a connection."""
 
-    write: Write
     subscriptions: dict[str, Subscription | Pending]
     """By id."""
     identity: Identity | None
@@ -69,6 +70,7 @@ class Subscriptions:
         directory: BucketDirectory,
         metrics: Metrics,
         limits: Limits,
+        backlogs: Backlogs,
     ) -> None:
         self._registry = registry
         self._authorize = authorize
@@ -79,6 +81,7 @@ class Subscriptions:
         self.invalidations = Invalidations()
         self.guests: dict[tuple[Subscriber, str], Identity] = {}
         """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
+        self.backlogs = backlogs
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
 
@@ -93,11 +96,16 @@ class Subscriptions:
             if self._limits.is_active:
                 self._check_limits(subscriber, identity)
             plan = self._plan(wish.request, identity)
+            overflow = wish.request.extensions.overflow
+            _check_overflow(overflow, plan)
         except ClientFault as fault:
             self._metrics.refusals[fault.error_type] += 1
             subscriber.reject(wish.id, wish.token, fault)
             return
         framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated)
+        if overflow.policy is not OverflowPolicy.CLOSE:
+            framing += name_policy(overflow)
+            join = Keeper(join, overflow, self.backlogs.note)
         group, is_new = self._registry.find_or_create(plan.field, plan.filter, plan.projection, framing, join)
         if is_new:
             group.plan = plan
@@ -123,6 +131,7 @@ class Subscriptions:
             if self.guests:
                 self.guests.pop((subscriber, id), None)
         if isinstance(ended, Subscription):
+            self.backlogs.forget(subscriber, ended)
             if self._registry.remove(ended):
                 self._drop(ended.group)
         elif ended is not None:
@@ -136,10 +145,10 @@ class Subscriptions:
             self.end(subscriber, id)
 
     def redirect(self, subscriber: Subscriber) -> None:
-        """Let all live subscriptions of a connection write through its present `write`."""
+        """Let all live subscriptions of a connection write through its present `write`, or wait."""
         for subscription in subscriber.subscriptions.values():
             if isinstance(subscription, Subscription):
-                self._registry.redirect(subscription, subscriber.write)
+                self.backlogs.redirect(subscriber, subscription)
 
     async def stop(self) -> None:
         """Give up the registrations that are under way."""
@@ -165,7 +174,9 @@ class Subscriptions:
     def _go_live(self, subscriber: Subscriber, id: str, id_bytes: bytes, token: int, group: Group) -> None:
         # The acknowledgement is written first, so that no data message can precede it.
         subscriber.acknowledge(id, token)
-        subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
+        subscription = subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
+        if subscriber.is_slow:
+            self.backlogs.redirect(subscriber, subscription)
 
     def _check_limits(self, subscriber: Subscriber, identity: Identity) -> None:
         excess = self._limits.subscribe(subscriber, identity.subject)
@@ -193,3 +204,12 @@ class Subscriptions:
             framing = (f"{dialect.name.value}+deflate" if is_deflated else dialect.name.value, join)
             self._framings[dialect.name, is_deflated] = framing
         return framing
+
+
+def _check_overflow(overflow: Overflow, plan: Plan) -> None:
+    path = overflow.path
+    if path and not plan.projection.selects(path):
+        raise BadRequest(
+            f"extensions.fanout.overflow.path: '{'.'.join(path)}' is not among what the subscription selects below "
+            f"'{plan.field}' (names as in the payload, through no list)."
+        )

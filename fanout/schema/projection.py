@@ -11,7 +11,7 @@ documents), and a value that is no object has no fields (graphql-core would look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -69,15 +69,30 @@ class Projection:
         selection: of the subscription type, with exactly one field.
     """
 
-    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "key")
+    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "_root", "key")
 
     def __init__(self, schema: GraphQLSchema, selection: ObjectSelection) -> None:
         [field] = selection.fields
         self.key = selection.key
         self._alias = field.response_key
         self._name = field.name
+        self._root = field
         self._is_required = is_non_null_type(field.type)
         self._complete = _Compiler(schema).compile_object(selection)
+
+    def selects(self, path: Sequence[str]) -> bool:
+        """Whether a payload has a value at this path: response keys below the subscription field, through no list."""
+        field = self._root
+        for position, name in enumerate(path):
+            if position and is_list_type(get_nullable_type(field.type)):
+                return False
+            selection = field.selection
+            choices = selection.by_type.values() if isinstance(selection, AbstractSelection) else (selection,)
+            found = [one for choice in choices if choice for one in choice.fields if one.response_key == name]
+            if not found:
+                return False
+            field = found[0]
+        return True
 
     def complete(self, data: object) -> tuple[dict[str, Any] | None, Errors]:
         """The payload's `data` and `errors` for an event's data (parsed JSON)."""

@@ -12,7 +12,16 @@ import uvicorn
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.engine import Dispatcher, Registry, Wheel
-from fanout.gateway import Gateway, Limits, Oversight, Server, Subscriptions, build_http_class, build_protocol_class
+from fanout.gateway import (
+    Backlogs,
+    Gateway,
+    Limits,
+    Oversight,
+    Server,
+    Subscriptions,
+    build_http_class,
+    build_protocol_class,
+)
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event
 from fanout.schema import Api, load_chat_schema
@@ -63,6 +72,7 @@ class Harness:
             self.directory,
             self.metrics,
             self.limits,
+            Backlogs(self.registry, self.settings.max_outgoing_bytes, self.metrics),
         )
         self.gateway = Gateway(
             self.settings, self.authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits

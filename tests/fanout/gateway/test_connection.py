@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import Any
 
+import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
@@ -270,3 +271,119 @@ async def test_nothing_is_written_after_a_gap(build_harness: Any) -> None:
             pass
         assert "after" not in received
         await expect_close(client, CloseReason.SLOW_CLIENT)
+
+
+async def start_with_policy(client: AppSyncClient, id: str, overflow: object) -> dict[str, Any]:
+    await send_start_with_policy(client, id, overflow)
+    return await client.receive()
+
+
+async def send_start_with_policy(client: AppSyncClient, id: str, overflow: object) -> None:
+    data = orjson.dumps({"query": ON_CREATE}).decode()
+    extensions = {"fanout": {"positions": False, "overflow": overflow}}
+    await client.send({"id": id, "type": "start", "payload": {"data": data, "extensions": extensions}})
+
+
+def count_overflow(harness: Harness) -> int:
+    return sum(count for reason, count in harness.metrics.drops.items() if reason.startswith("overflow"))
+
+
+def deliver_until_dropped(harness: Harness) -> int:
+    """Deliver events until some were dropped; returns how many there were."""
+    count = 0
+    while not count_overflow(harness):
+        harness.deliver({"id": str(count), "content": "x" * 20_000})
+        count += 1
+        assert count < 2000
+    return count
+
+
+@pytest.mark.parametrize("overflow", ["drop-oldest", "latest", {"policy": "latest", "path": "id"}], ids=str)
+async def test_a_slow_client_with_a_policy_stays_and_is_told_what_it_missed(
+    build_harness: Any, overflow: object
+) -> None:
+    harness = await build_harness(max_outgoing_bytes=400_000)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        assert await start_with_policy(client, "s", overflow) == {"type": "start_ack", "id": "s"}
+        client.connection.transport.pause_reading()
+        count = deliver_until_dropped(harness)
+        await send_start_with_policy(client, "late", overflow)
+        await wait_until_async(lambda: harness.metrics.subscriptions == 2)
+        client.connection.transport.resume_reading()
+        received = [message async for message in read_until_last(client, count)]
+        # The acknowledgement of a later subscription does not wait for what waits.
+        assert {"type": "start_ack", "id": "late"} in received
+        payloads = [message["payload"] for message in received if message["type"] == "data"]
+        dropped = sum(map(read_dropped, payloads))
+        assert len(payloads) + dropped == count
+        assert dropped == count_overflow(harness) > 0
+        harness.deliver({"id": str(count)})
+        assert {(await client.receive_data())[0] for _ in range(2)} == {"s", "late"}
+        assert len(harness.subscriptions.backlogs) == 0
+        assert harness.metrics.closes.total() == 0
+
+
+def read_dropped(payload: dict[str, Any]) -> int:
+    return int(payload.get("extensions", {}).get("fanout", {}).get("dropped", 0))
+
+
+async def read_until_last(client: AppSyncClient, count: int) -> Any:
+    """Messages up to the last event of `count`, which have to be in order, with the missing ones told."""
+    expected = 0
+    while expected < count:
+        message = await client.receive()
+        if message["type"] == "data":
+            expected += read_dropped(message["payload"])
+            assert message["payload"]["data"]["onCreateMessage"]["id"] == str(expected)
+            expected += 1
+        yield message
+
+
+async def test_a_slow_client_that_is_closed_for_another_reason_gets_what_waits(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=400_000)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        await start_with_policy(client, "s", "drop-oldest")
+        client.connection.transport.pause_reading()
+        count = deliver_until_dropped(harness)
+        (connection,) = harness.gateway._connections
+        connection.close(CloseReason.DRAINING)
+        client.connection.transport.resume_reading()
+        assert [message["id"] async for message in read_until_last(client, count)]
+        await expect_close(client, CloseReason.DRAINING)
+
+
+async def test_one_subscription_without_a_policy_is_enough_to_be_closed(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=400_000)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        await start_with_policy(client, "s", "latest")
+        await client.subscribe("strict", ON_CREATE)
+        client.connection.transport.pause_reading()
+        while not harness.metrics.drops["slow-client"]:
+            harness.deliver({"id": "1", "content": "x" * 20_000})
+        client.connection.transport.resume_reading()
+        try:
+            while True:
+                await client.receive()
+        except ConnectionClosed:
+            pass
+        await expect_close(client, CloseReason.SLOW_CLIENT)
+    assert len(harness.subscriptions.backlogs) == 0
+
+
+async def test_a_path_that_is_not_selected_is_a_mistake(harness: Harness) -> None:
+    async with harness.connect() as client:
+        for path in ("roomId", "id.nothing"):
+            answer = await start_with_policy(client, "s", {"policy": "latest", "path": path})
+            [error] = answer["payload"]["errors"]
+            assert f"'{path}' is not among what the subscription selects" in error["message"]
+
+
+async def test_policies_make_groups_of_their_own(harness: Harness) -> None:
+    async with harness.connect() as client:
+        await client.subscribe("a", ON_CREATE)
+        for number, overflow in enumerate(("close", "drop-oldest", "latest", {"policy": "latest", "path": "id"})):
+            assert (await start_with_policy(client, str(number), overflow))["type"] == "start_ack"
+        assert harness.metrics.groups == 4

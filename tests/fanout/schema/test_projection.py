@@ -357,3 +357,27 @@ def test_values_that_json_cannot_carry_are_told() -> None:
         assert payload["data"] == {"onLeaf": None}
         assert payload["errors"][0]["message"].startswith("The value cannot be written as JSON")
         assert payload["errors"][0]["path"] == ["onLeaf"]
+
+
+def test_which_paths_a_payload_has() -> None:
+    schema = parse_schema(
+        """
+        type Query { q: Int }
+        type Mutation { m: Item }
+        interface Owner { name: String }
+        type Person implements Owner { name: String age: Int }
+        type Item { id: ID tags: [Tag] owner: Owner one: Tag }
+        type Tag { name: String }
+        type Subscription { onItem: Item @aws_subscribe(mutations: ["m"]) }
+        """
+    )
+    query = "subscription { onItem { number: id tags { name } owner { name ... on Person { age } } one { name } } }"
+    projection = (
+        SubscriptionPlanner(schema, load_settings({}, {}))
+        .plan(SubscribeRequest(query, None, {}, {}), ANYBODY)
+        .projection
+    )
+    for path in ("number", "tags", "owner.name", "owner.age", "one.name", "one"):
+        assert projection.selects(path.split(".")), path
+    for path in ("id", "tags.name", "owner.id", "one.name.x", "nothing"):
+        assert not projection.selects(path.split(".")), path
