@@ -330,7 +330,7 @@ def test_a_clients_filter_narrows_a_template_and_never_weakens_it(
 def test_plans_that_depend_on_identity_are_not_shared() -> None:
     one = planner(with_templates(onCreateMessage={"author": {"eq": "$identity.sub"}}))
     query = "subscription { onCreateMessage { id } }"
-    filters = [one.plan(request(query), Identity("OIDC", {"sub": sub})).filter for sub in ("ada", "bob")]
+    filters = [one.plan(request(query), Identity("OIDC", claims={"sub": sub})).filter for sub in ("ada", "bob")]
     assert [compile_filter(each)({"author": "ada"}) for each in filters] == [True, False]
     with pytest.raises(Unauthorized):
         one.plan(request(query), ANYBODY)

@@ -21,7 +21,7 @@ SCHEMA = build_schema(
     """
 )
 ANYBODY = Identity("API_KEY")
-ADA = Identity("OIDC", {"sub": "ada", "groups": ["a", "b"], "deep": {"team": 7}, "none": None})
+ADA = Identity("OIDC", claims={"sub": "ada", "groups": ["a", "b"], "deep": {"team": 7}, "none": None})
 
 
 def template(configured: dict[str, Any], limits: FilterLimits | None = None) -> FilterTemplate:
