@@ -27,8 +27,11 @@ from loadtest.processes import ProcessError
 from loadtest.progress import Progress
 from loadtest.report import Outcome, Report, read_report, write_between_marks
 from loadtest.scenarios.connections import run_compression, run_idle, run_memory
+from loadtest.scenarios.crowds import run_crowd
 from loadtest.scenarios.delivery import run_burst, run_rooms, run_wide
 from loadtest.scenarios.peers import run_peers
+from loadtest.scenarios.latency import run_latency
+from loadtest.scenarios.workers import run_workers
 from loadtest.stage import Setting, share_cores
 from loadtest.swarm import SwarmError
 
@@ -36,10 +39,13 @@ SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
     "wide": run_wide,
     "burst": run_burst,
     "rooms": run_rooms,
+    "latency": run_latency,
     "memory": run_memory,
     "idle": run_idle,
     "compression": run_compression,
     "peers": run_peers,
+    "workers": run_workers,
+    "crowd": run_crowd,
 }
 _ONLY_WHEN_ASKED_FOR = {"peers"}
 _QUICK_SCALE = 0.005

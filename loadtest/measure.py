@@ -88,6 +88,11 @@ def list_children(pid: int) -> list[int]:
     ]
 
 
+def list_descendants(pid: int) -> list[int]:
+    """Children of a process, their children, and so on."""
+    return [member for member in _walk(pid) if member != pid]
+
+
 def count_descriptors(pid: int) -> int:
     """Open file descriptors of a process."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

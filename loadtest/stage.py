@@ -128,6 +128,7 @@ def play_on_service(
     at_once: bool = False,
     processes: int | None = None,
     before_connecting: Callable[[Service], None] | None = None,
+    is_connected: bool = True,
 ) -> Iterator[tuple[Stage, Service]]:
     """Serve and connect everybody, after one event to one connection, so that nothing is measured cold.
 
@@ -139,6 +140,7 @@ def play_on_service(
         at_once: several events of one call are appended in a transaction.
         processes: how many of clients; None for as many as are needed.
         before_connecting: called with the warm service.
+        is_connected: connect everybody; False where the scenario does that itself.
 
     Raises:
         ProcessError, SwarmError: it could not be set up.
@@ -169,7 +171,8 @@ def play_on_service(
             before_connecting(service)
         fleet = stack.enter_context(Fleet(crowd(service.url, api_key), processes))
         stage = Stage(setting, fleet, publisher.publish, service.pid, client)
-        stage.connect_seconds = fleet.connect(progress=setting.progress)
+        if is_connected:
+            stage.connect_seconds = fleet.connect(progress=setting.progress)
         yield stage, service
 
 

@@ -2,7 +2,7 @@
 
 Events that arrive together are written together: one write per subscriber and batch, whatever the number of
 events (`id.join(parts)`, one C call). Budget per delivery: ~0.2 us in Python beside the transport's write;
-`make hold` and docs/performance.md show it.
+`make bench` and docs/performance.md show it.
 """
 
 from __future__ import annotations

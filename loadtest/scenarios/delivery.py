@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from loadtest.fleet import Books
+from loadtest.publisher import draw_rooms
 from loadtest.report import Outcome, Row, judge
+from loadtest.scenarios.latency import measure_latencies
 from loadtest.scenarios.series import Flood, Series, gather_faults, run_flood, run_lock_step
 from loadtest.stage import Setting, play_on_floor, play_on_reference, play_on_service
 from loadtest.swarm import Crowd
 
 _WIDE_RATIO, _WIDE_TIMES = 0.65, 3.0
 _BURST_EVENTS, _BURST_TIMES = 16, 5.0
-_ROOMS_EVENTS, _ROOMS_RECEIPTS = 8_000, 80_000
+_ROOMS_EVENTS, _ROOMS_RECEIPTS, _ROOMS_P99_MS = 8_000, 80_000, 25
 
 
 def run_wide(setting: Setting) -> Outcome:
@@ -92,6 +94,10 @@ def run_rooms(setting: Setting) -> Outcome:
     with play_on_service(setting, lambda url, key: Crowd(url, key, crowd.count, rooms)) as (stage, _):
         run_flood(stage, min(seconds, 2.0))
         served = run_flood(stage, seconds)
+        rate = served.events_per_second / 2
+        setting.progress(f"latency at {rate:,.0f} events/s")
+        draw_room = draw_rooms(rooms, rooms)
+        latencies = measure_latencies(stage, draw_room, events_per_s=rate, seconds=seconds)
         books = [stage.close_books()]
     setting.progress("floor")
     with play_on_floor(setting, setting.floor_program, crowd) as (stage, target):
@@ -123,10 +129,21 @@ def run_rooms(setting: Setting) -> Outcome:
             "rooms", "deliveries per second of the server's processor time, service and floor", _per_cpu(served, floor)
         ),
     ]
+    if latencies is not None:
+        rows.append(
+            judge(
+                "rooms",
+                f"latency at half of that, {rate:,.0f} events/s: p50, p99, max",
+                latencies.describe(),
+                f"p99 <= {_ROOMS_P99_MS} ms",
+                is_met=latencies.p99_ms <= _ROOMS_P99_MS,
+            )
+        )
     figures = {
         "connections": crowd.count,
         "rooms": rooms,
         "service": served.to_figures(),
+        "latency": latencies.to_figures() if latencies is not None else None,
         "floors": {target.kind: floor.to_figures()},
     }
     return Outcome("rooms", rows, figures, faults, examples)
