@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance faults soak fuzz loadtest bench lock clean
+.PHONY: help setup run test check conformance faults soak fuzz loadtest bench million lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ loadtest: setup ## Run locust headless against a service of its own for a short 
 
 bench: setup ## Measure against the targets of docs/performance.md; ARGS="--only rooms" for one scenario
 	$(BIN)/python -m loadtest.bench $(ARGS)
+
+million: setup ## Hold a million subscribed connections on this machine; ARGS="--connections 100000" for fewer
+	$(BIN)/python -m loadtest.million $(ARGS)
 
 lock: ## Resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt

@@ -3,7 +3,7 @@
     python -m loadtest.bench                    # everything, within 15 minutes
     python -m loadtest.bench --only wide        # one scenario
     python -m loadtest.bench --quick            # seconds: shows that it works, says nothing about speed
-    python -m loadtest.bench --write-docs       # puts the last run's table into docs/performance.md
+    python -m loadtest.bench --write-docs       # puts the last runs, also of `make million`, into docs/performance.md
 
 Writes bench.json and bench.md. Exits with 0 if every delivery arrived as it has to, whether targets are met or not;
 1 if one did not, 2 if it could not be run.
@@ -25,12 +25,13 @@ from loadtest.floor import compile_floor
 from loadtest.measure import describe_machine
 from loadtest.processes import ProcessError
 from loadtest.progress import Progress
-from loadtest.report import Outcome, Report, read_report, write_between_marks
+from loadtest.publisher import PublishError
+from loadtest.report import Outcome, Report, read_report, write_between_marks, write_report
 from loadtest.scenarios.connections import run_compression, run_idle, run_memory
 from loadtest.scenarios.crowds import run_crowd
 from loadtest.scenarios.delivery import run_burst, run_rooms, run_wide
-from loadtest.scenarios.peers import run_peers
 from loadtest.scenarios.latency import run_latency
+from loadtest.scenarios.peers import run_peers
 from loadtest.scenarios.workers import run_workers
 from loadtest.stage import Setting, share_cores
 from loadtest.swarm import SwarmError
@@ -50,7 +51,7 @@ SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
 _ONLY_WHEN_ASKED_FOR = {"peers"}
 _QUICK_SCALE = 0.005
 _DOCUMENT = Path("docs/performance.md")
-_RECORD = Path("docs/performance/bench.json")
+_RECORDS = Path("docs/performance")
 
 
 def main(arguments: Sequence[str] | None = None, *, service_command: Sequence[str] | None = None) -> int:
@@ -65,20 +66,18 @@ def main(arguments: Sequence[str] | None = None, *, service_command: Sequence[st
     parser.add_argument("--quick", action="store_true", help="small and short: shows that it works")
     parser.add_argument("--output", type=Path, default=Path(".fanout/bench"), help="folder for the results")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds until a receipt is missing [30]")
-    parser.add_argument("--write-docs", action="store_true", help=f"put the last run into {_DOCUMENT} and {_RECORD}")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the last run into {_DOCUMENT} and {_RECORDS}")
+    parser.add_argument("--million", type=Path, default=Path(".fanout/million"), help="folder of `make million`")
     options = parser.parse_args(arguments)
     try:
         if options.write_docs:
-            return _write_docs(options.output)
+            return _write_docs(options.output, options.million)
         with tempfile.TemporaryDirectory(prefix="fanout-bench-") as folder, Progress(sys.stderr) as progress:
             report = _run(options, Path(folder), progress, service_command)
-    except (ProcessError, SwarmError, redis.RedisError, OSError, ValueError) as error:
+    except (ProcessError, SwarmError, PublishError, redis.RedisError, OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "bench.json").write_text(report.to_json())
-    (options.output / "bench.md").write_text(report.to_markdown())
-    print(report.to_markdown(), end="")
+    write_report(report, options.output, "bench")
     for outcome in report.outcomes:
         if outcome.faults:
             print(f"bench: {outcome.scenario} FAILED {outcome.faults} {'; '.join(outcome.examples)}", file=sys.stderr)
@@ -117,12 +116,19 @@ def _run(
     return Report(date, describe_machine(), conditions, time.monotonic() - began, outcomes)
 
 
-def _write_docs(folder: Path) -> int:
-    report = read_report(folder / "bench.json")
-    write_between_marks(_DOCUMENT, report.to_markdown())
-    _RECORD.parent.mkdir(parents=True, exist_ok=True)
-    _RECORD.write_text(report.to_json())
-    print(f"bench: {_DOCUMENT} and {_RECORD} hold the run of {report.date}", file=sys.stderr)
+def _write_docs(bench: Path, million: Path) -> int:
+    """Put what was measured last into the docs; of the two runs, the one that there is."""
+    written = []
+    _RECORDS.mkdir(parents=True, exist_ok=True)
+    for name, folder in (("bench", bench), ("million", million)):
+        if (folder / f"{name}.json").exists():
+            report = read_report(folder / f"{name}.json")
+            write_between_marks(_DOCUMENT, name, report.to_markdown())
+            (_RECORDS / f"{name}.json").write_text(report.to_json())
+            written.append(f"{name} of {report.date}")
+    if not written:
+        raise ValueError(f"no bench.json in {bench} and no million.json in {million}: run `make bench` first")
+    print(f"bench: {_DOCUMENT} and {_RECORDS} hold {' and '.join(written)}", file=sys.stderr)
     return 0
 
 

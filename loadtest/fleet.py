@@ -6,6 +6,7 @@ deliveries are due where. How far everybody is can be read at any time from shar
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import multiprocessing
@@ -150,6 +151,17 @@ class Fleet:
         began = time.monotonic()
         for pipe in self._pipes:
             pipe.send(("connect", float(timeout_s)))
+        try:
+            self._await_connected(progress, guard)
+        except BaseException:
+            # Whoever gives up wants no more connections.
+            for pipe in self._pipes:
+                with contextlib.suppress(OSError):
+                    pipe.send(("halt",))
+            raise
+        return time.monotonic() - began
+
+    def _await_connected(self, progress: Progress | None, guard: Progress | None) -> None:
         waiting = set(self._pipes)
         while waiting:
             ready = wait(list(waiting), 0.5)
@@ -161,7 +173,6 @@ class Fleet:
                 progress(text)
             if guard is not None:
                 guard(text)
-        return time.monotonic() - began
 
     def note_published(self, room: int, events: int = 1) -> int:
         """Enter events that are about to be published; returns how many deliveries of them are due."""
@@ -283,6 +294,8 @@ class _Member:
         match command:
             case ("connect", float(timeout_s)):
                 self._connect_deadline = time.monotonic() + timeout_s
+            case ("halt",):
+                self._connect_deadline = None
             case ("await", int(due), float(timeout_s)):
                 self._due, self._await_deadline = due, time.monotonic() + timeout_s
             case ("latencies",):

@@ -64,6 +64,7 @@ def run_service(
     command: Sequence[str] | None = None,
     cores: Collection[int] | None = None,
     environment: Mapping[str, str] | None = None,
+    timeout_s: float = _START_TIMEOUT_S,
 ) -> Iterator[Service]:
     """Serve on a free loopback port while the context lasts.
 
@@ -73,15 +74,16 @@ def run_service(
         command: what to start instead of `fanout serve`; has to take the same options.
         cores: processor cores to keep the service on; None for any.
         environment: further variables, for settings that have no option.
+        timeout_s: until it has to be ready; many workers take their time.
 
     Raises:
-        ProcessError: it ended or was not ready within 30 s.
+        ProcessError: it ended or was not ready in time.
     """
     line = [*(command or find_service_command()), "--host", "127.0.0.1", "--port", "0", *options]
     keys = {"FANOUT_API_KEY": api_key, "FANOUT_PUBLISHER_KEY": publisher_key}
     with _run(line, os.environ | (environment or {}) | keys, cores) as started:
-        url = started.wait_for(lambda: _find_endpoint(started.read_output()), "an endpoint in its output")
-        started.wait_for(lambda: _is_ready(url) or None, f"{url}/readyz to answer 200")
+        url = started.wait_for(lambda: _find_endpoint(started.read_output()), "an endpoint in its output", timeout_s)
+        started.wait_for(lambda: _is_ready(url) or None, f"{url}/readyz to answer 200", timeout_s)
         yield Service(url, started.process.pid, started.output)
 
 
@@ -126,15 +128,13 @@ class _Started:
     def read_output(self) -> str:
         return self.output.read_text(errors="replace")
 
-    def wait_for(self, look: Callable[[], T | None], what: str) -> T:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+    def wait_for(self, look: Callable[[], T | None], what: str, timeout_s: float = _START_TIMEOUT_S) -> T:
+        deadline = time.monotonic() + timeout_s
         while (found := look()) is None:
             if self.process.poll() is not None:
                 raise ProcessError(f"{self.name} ended with {self.process.returncode}:\n{self.read_output()[-2000:]}")
             if time.monotonic() > deadline:
-                raise ProcessError(
-                    f"{self.name}: waited {_START_TIMEOUT_S:g} s for {what}:\n{self.read_output()[-2000:]}"
-                )
+                raise ProcessError(f"{self.name}: waited {timeout_s:g} s for {what}:\n{self.read_output()[-2000:]}")
             time.sleep(_POLL_S)
         return found
 

@@ -1,4 +1,4 @@
-"""What a long run shows while it runs: on a terminal one line that changes, elsewhere a line per step."""
+"""What a long run shows while it runs: on a terminal one line that changes, elsewhere lines now and then."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import TextIO
 
 
 class Progress:
-    """Tells a stream how far a run is. Use as a context, so that the changing line is gone at its end."""
+    """Tells a stream how far a run is. Use as a context, so that the changing line is gone at its end.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: where to.
+        line_every_s: where it is no terminal, write a line so often within a step; None for its end only.
+    """
+
+    def __init__(self, stream: TextIO, *, line_every_s: float | None = None) -> None:
         self._stream = stream
+        self._line_every_s = line_every_s
+        self._last_line = time.monotonic()
         self._is_terminal = stream.isatty()
         self._step = ""
         self._began = time.monotonic()
@@ -37,8 +44,14 @@ class Progress:
         self._step = ""
 
     def tell(self, text: str) -> None:
-        """How far the step is; shown on a terminal only."""
-        self._rewrite(f"{self._step}: {time.monotonic() - self._began:.0f} s {text}")
+        """How far the step is."""
+        now = time.monotonic()
+        line = f"{self._step}: {now - self._began:.0f} s {text}"
+        self._rewrite(line)
+        if not self._is_terminal and self._line_every_s is not None and now - self._last_line >= self._line_every_s:
+            self._last_line = now
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
     def _rewrite(self, text: str) -> None:
         if self._is_terminal:

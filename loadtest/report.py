@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -82,17 +80,26 @@ def read_report(path: Path) -> Report:
         raise ValueError(f"{path} is no report of a benchmark: {error}") from None
 
 
-def write_between_marks(document: Path, table: str) -> None:
-    """Replace what a document holds between its two marks by a table.
+def write_report(report: Report, folder: Path, name: str) -> None:
+    """Write `name.json` and `name.md` into a folder, which is made, and print the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(report.to_json())
+    (folder / f"{name}.md").write_text(report.to_markdown())
+    print(report.to_markdown(), end="", flush=True)
+
+
+def write_between_marks(document: Path, name: str, table: str) -> None:
+    """Replace what a document holds between `<!-- NAME: begin -->` and `<!-- NAME: end -->` by a table.
 
     Raises:
         ValueError: the document has no such marks.
     """
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document} has no place between {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found, rest = document.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"{document} has no place between {begin} and {end}")
+    document.write_text(f"{before}{begin}\n\n{table}\n{end}{after}")
 
 
 def _head() -> Sequence[str]:

@@ -25,6 +25,8 @@ from loadtest.publisher import Publish, Sequencer, open_publisher
 from loadtest.reference import Reference, run_reference
 from loadtest.swarm import Crowd, Opening, SwarmError
 
+_START_TIMEOUT_S, _START_TIMEOUT_PER_WORKER_S = 30.0, 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -126,6 +128,7 @@ def play_on_service(
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     at_once: bool = False,
+    workers: int = 1,
     processes: int | None = None,
     before_connecting: Callable[[Service], None] | None = None,
     is_connected: bool = True,
@@ -138,6 +141,7 @@ def play_on_service(
         options: further options of `fanout serve`.
         environment: further settings, as variables.
         at_once: several events of one call are appended in a transaction.
+        workers: gateway processes.
         processes: how many of clients; None for as many as are needed.
         before_connecting: called with the warm service.
         is_connected: connect everybody; False where the scenario does that itself.
@@ -152,8 +156,9 @@ def play_on_service(
             run_service(
                 api_key,
                 secrets.token_hex(16),
-                ["--redis-url", redis_url, *options],
+                ["--redis-url", redis_url, *(["--workers", str(workers)] if workers > 1 else []), *options],
                 command=setting.service_command,
+                timeout_s=_START_TIMEOUT_S + _START_TIMEOUT_PER_WORKER_S * workers,
                 cores=setting.gateway_cores,
                 environment=environment,
             )

@@ -3,7 +3,7 @@
 Hot: what a receipt costs here is in the figures that are measured with it, 3 to 5 us of which most is the kernel's.
 So messages are compared, not parsed: subscribers of a room get the same bytes but for their own subscription id, and
 only the first of each kind is read in full. Every receipt is still checked: right id, right room, each event once,
-none left out, in the order of publishing. A connection costs this process 20 bytes.
+none left out, in the order of publishing. A connection costs this process 60 bytes.
 
 Linux only. Knows the chat API through `loadtest.chat`, what identifies an event through `loadtest.marks`; knows no
 Redis and no other process.
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from loadtest import appsync, chat, frames
-from loadtest.marks import EVERYBODY, ID_FORMAT, Mark, build_id, name_room, read_id, read_key
+from loadtest.marks import EVERYBODY, ID_BYTES, ID_FORMAT, Mark, build_id, name_room, read_id, read_key
 
 _CONNECTING, _UPGRADING, _INITIALISING, _STARTING, _LIVE, _CLOSED, _WATCHED = range(7)
 _PHASES = ("connecting", "upgrading", "initialising", "starting", "live", "closed", "watched")
@@ -37,6 +37,7 @@ _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python names it from 3.12 on
 _CONNECTIONS_PER_SOURCE = 5_000  # far below the ports of one address, whose reuse has to wait a minute
 _SOURCES = 200  # 127.0.0.2 onwards
 _SHAPES_KEPT = 4096
+_ANY_ID = b"*" * ID_BYTES
 _EXAMPLES_KEPT = 5
 _INIT = frames.build_frame(appsync.CONNECTION_INIT.encode())
 
@@ -137,6 +138,8 @@ class Swarm:
         self._numbers = array("i")
         self._tails: dict[int, bytes] = {}
         self._known: dict[bytes, list[_Run]] = {}
+        self._ids = b"".join(ID_FORMAT % (first + number) for number in range(self.count))
+        self._id_offset = 0
         self._watcher: Callable[[], None] | None = None
         self._opened = 0
 
@@ -182,7 +185,7 @@ class Swarm:
         # Local names: this loop is most of what a receipt costs besides the kernel.
         numbers, phases, following, known, tails = self._numbers, self._phases, self._next, self._known, self._tails
         first, rooms, latencies_ns = self._first, self._crowd.rooms, self._latencies_ns
-        has_own_bytes = self._crowd.per_connection == 1
+        has_own_bytes, ids, offset = self._crowd.per_connection == 1, self._ids, self._id_offset
         received = taken_bytes = 0
         for descriptor, event in ready:
             number = numbers[descriptor]
@@ -192,7 +195,15 @@ class Swarm:
                     continue
                 data = os.read(descriptor, _READ_BYTES)
                 taken_bytes += len(data)
-                runs = known.get(data.replace(ID_FORMAT % (first + number), b"*")) if has_own_bytes else None
+                runs = None
+                if has_own_bytes:
+                    # One message, most often: its bytes without the id are looked up, and the id is compared, which
+                    # is three times as fast as to replace it wherever it is.
+                    id = ids[number * ID_BYTES : (number + 1) * ID_BYTES]
+                    if data[offset : offset + ID_BYTES] == id:
+                        runs = known.get(data[:offset] + data[offset + ID_BYTES :])
+                    if runs is None:
+                        runs = known.get(data.replace(id, _ANY_ID))
                 if runs is None or (tails and number in tails):
                     self._take(number, data)
                     continue
@@ -344,7 +355,13 @@ class Swarm:
         if is_plain and self._crowd.per_connection == 1:
             if len(self._known) >= _SHAPES_KEPT:
                 self._known.clear()
-            self._known[data.replace(ID_FORMAT % (self._first + number), b"*")] = [run for _, run in runs]
+            id = ID_FORMAT % (self._first + number)
+            if len(whole) == 1 and id in data:
+                self._id_offset = data.index(id)
+                shape = data[: self._id_offset] + data[self._id_offset + ID_BYTES :]
+            else:
+                shape = data.replace(id, _ANY_ID)
+            self._known[shape] = [run for _, run in runs]
 
     def _read_frame(self, number: int, frame: frames.Frame, seen: list[tuple[int, Mark] | None]) -> bool:
         """Act on a frame; True if it is only to be booked, which `seen` then holds."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -96,6 +97,9 @@ def hold_crowd(setting: Setting, count: int, *, timeout_s: float = 300.0) -> tup
         if free < _KEEP_FREE_BYTES:
             raise OutOfMemoryError(f"{free / 2**20:,.0f} MiB of memory are left, {text}")
 
+    def tell(text: str) -> None:
+        setting.progress(f"{text}, {_megabytes(read_kernel_memory().available_bytes)} free")
+
     def crowd(url: str, key: str) -> Crowd:
         window = max(_ON_THEIR_WAY // processes, 16)
         return Crowd(url, key, count, rooms, hears_everybody=True, window=window)
@@ -103,14 +107,14 @@ def hold_crowd(setting: Setting, count: int, *, timeout_s: float = 300.0) -> tup
     with play_on_service(
         setting.unpinned(),
         crowd,
-        options=["--workers", str(workers)],
+        workers=workers,
         processes=processes,
         before_connecting=lambda service: look(service.pid),
         is_connected=False,
     ) as (stage, service):
         fleet = stage.fleet
         try:
-            held.connect_seconds = fleet.connect(timeout_s, setting.progress, guard=guard)
+            held.connect_seconds = fleet.connect(timeout_s, tell, guard=guard)
         except OutOfMemoryError as error:
             held.stopped_by = str(error)
         held.held = fleet.live
@@ -118,7 +122,7 @@ def hold_crowd(setting: Setting, count: int, *, timeout_s: float = 300.0) -> tup
         held.spread = find_spread(descriptors, count / workers)
         if held.stopped_by:
             return held, None
-        _reach(held, stage, rooms)
+        _reach(held, stage, rooms, tell)
         held.keep_alives = fleet.keep_alives
         return held, stage.close_books()
 
@@ -200,12 +204,18 @@ def _take_memory(held: Held, stage: Stage, pid: int) -> None:
     held.redis_bytes = int(stage.redis.info("memory")["used_memory_rss"])
 
 
-def _reach(held: Held, stage: Stage, rooms: int) -> None:
+def _reach(held: Held, stage: Stage, rooms: int, tell: Callable[[str], None]) -> None:
     """Broadcasts, one after the other; then random rooms, one after the other."""
-    for _ in range(_BROADCASTS):
+    for number in range(_BROADCASTS):
+        tell(f"broadcast {number + 1}")
         held.broadcast_seconds.append(_publish_and_wait(stage, EVERYBODY))
-    draw_room = draw_rooms(rooms, len(held.spread))
-    times = [_publish_and_wait(stage, draw_room()) for _ in range(_ROOM_EVENTS)]
+    draw_room = draw_rooms(rooms, rooms)
+    times = []
+    for number in range(_ROOM_EVENTS):
+        tell(f"room {number + 1} of {_ROOM_EVENTS}")
+        times.append(_publish_and_wait(stage, draw_room()))
+        if stage.fleet.is_behind:
+            break
     held.room_seconds = sum(times) / len(times)
 
 

@@ -75,13 +75,14 @@ class Flood:
         return asdict(self) | rates
 
 
-def run_lock_step(stage: Stage, rounds: int, events: int = 1, *, warm_up: int = 2) -> Series:
-    """Publish `events` at a time to room 0, each time after the last receipt of the time before.
+def run_lock_step(stage: Stage, rounds: int, events: int = 1, *, room: int = 0, warm_up: int = 2) -> Series:
+    """Publish `events` at a time to one room, each time after the last receipt of the time before.
 
     Args:
-        stage: everybody of interest is in room 0.
+        stage: where.
         rounds: how many times.
         events: per round.
+        room: which.
         warm_up: rounds before, which are not measured.
     """
     times = []
@@ -90,7 +91,7 @@ def run_lock_step(stage: Stage, rounds: int, events: int = 1, *, warm_up: int = 
         if number == 0:
             cpu_before = stage.read_cpu()[0]
             bytes_before, receipts_before = stage.fleet.bytes_received, stage.fleet.accounted
-        marks = [stage.draw(0) for _ in range(events)]
+        marks = [stage.draw(room) for _ in range(events)]
         began_ns = time.monotonic_ns()
         stage.publish(marks)
         last_ns = stage.await_receipts()

@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from loadtest.marks import EVERYBODY
 from loadtest.processes import Service
 from loadtest.report import Outcome, Row
 from loadtest.scenarios.crowds import count_all_descriptors, find_spread
@@ -20,42 +21,41 @@ _LEAST_PER_EVENT = 0.05  # rarer commands are those of leases and heartbeats
 
 def run_workers(setting: Setting) -> Outcome:
     """Events to four gateways, published in lock-step, so that each is routed on its own: the dearest case."""
-    count, events = setting.shrink(4_000, 16), setting.shrink(500, 5)
+    count, events = setting.shrink(4_000, 16), setting.shrink(200, 5)
+    rooms = count // 4
     rows: list[Row] = []
     figures: dict[str, Any] = {"connections": count, "workers": _WORKERS, "events": events}
-    books = []
-    for who, rooms in (("heard by all gateways", 1), ("heard by 4 subscribers", count // 4)):
-        setting.progress(f"an event {who}")
-        descriptors: dict[int, int] = {}
+    descriptors: dict[int, int] = {}
 
-        def look(service: Service, descriptors: dict[int, int] = descriptors) -> None:
-            descriptors.update(count_all_descriptors(service.pid))
+    def look(service: Service) -> None:
+        descriptors.update(count_all_descriptors(service.pid))
 
-        def crowd(url: str, key: str, rooms: int = rooms) -> Crowd:
-            return Crowd(url, key, count, rooms)
-
-        options = ("--workers", str(_WORKERS))
-        with play_on_service(setting.unpinned(), crowd, options=options, before_connecting=look) as (stage, _):
-            assert stage.redis is not None
-            spread = find_spread(descriptors, count / _WORKERS)
+    with play_on_service(
+        setting.unpinned(),
+        lambda url, key: Crowd(url, key, count, rooms, hears_everybody=True),
+        workers=_WORKERS,
+        before_connecting=look,
+    ) as (stage, _):
+        assert stage.redis is not None
+        spread = find_spread(descriptors, count / _WORKERS)
+        for who, room in (("heard by all gateways", EVERYBODY), ("heard by 4 subscribers", 0)):
+            setting.progress(f"an event {who}")
             before = count_commands(stage.redis)
-            run_lock_step(stage, events, warm_up=0)
+            run_lock_step(stage, events, room=room, warm_up=0)
             commands = {
                 command: calls / events
                 for command, calls in sorted((count_commands(stage.redis) - before).items())
                 if calls / events > _LEAST_PER_EVENT
             }
-            books.append(stage.close_books())
-        listed = ", ".join(f"{command} {calls:.1f}" for command, calls in commands.items())
-        rows.append(
-            Row("workers", f"Redis commands per event {who}, of {_WORKERS}", f"{sum(commands.values()):.1f}: {listed}")
-        )
-        figures[who] = {"commands_per_event": commands, "spread": spread}
-        if rooms == 1:
-            spreads = ", ".join(f"{connections:,}" for connections in spread)
-            rows.append(Row("workers", f"{count:,} connections spread over {_WORKERS} gateways", spreads))
-    faults, examples = gather_faults(*books)
-    return Outcome("workers", rows, figures, faults, examples)
+            listed = ", ".join(f"{command} {calls:.1f}" for command, calls in commands.items())
+            total = f"{sum(commands.values()):.1f}: {listed}"
+            rows.append(Row("workers", f"Redis commands per event {who}, of {_WORKERS}", total))
+            figures[who] = {"commands_per_event": commands}
+        books = stage.close_books()
+    spreads = ", ".join(f"{connections:,}" for connections in spread)
+    rows.append(Row("workers", f"{count:,} connections spread over {_WORKERS} gateways", spreads))
+    faults, examples = gather_faults(books)
+    return Outcome("workers", rows, figures | {"spread": spread}, faults, examples)
 
 
 def count_commands(client: redis.Redis) -> Counter[str]:

@@ -23,14 +23,14 @@ class Standin:
     def __init__(self, wrong: str | None) -> None:
         self.wrong = wrong
         self.deliveries = 0
-        self.subscribers: dict[tuple[WebSocket, str], str] = {}
+        self.subscribers: dict[tuple[WebSocket, str], list[str]] = {}
         self.held: dict[tuple[WebSocket, str], str] = {}
 
     async def deliver(self, message: dict) -> None:
         if self.wrong == "all":
             return
-        for (connection, id), room in list(self.subscribers.items()):
-            if room != message["roomId"]:
+        for (connection, id), rooms in list(self.subscribers.items()):
+            if message["roomId"] not in rooms:
                 if self.wrong == "stray" and self._is_turn():
                     await connection.send_text(_data(id, message))
                 continue
@@ -63,7 +63,8 @@ class Standin:
                         await connection.send_text('{"type":"ka"}')
                     case "start":
                         variables = json.loads(message["payload"]["data"])["variables"]
-                        self.subscribers[connection, message["id"]] = variables["roomId"]
+                        rooms = variables.get("rooms") or [variables["roomId"]]
+                        self.subscribers[connection, message["id"]] = rooms
                         await connection.send_text(json.dumps({"type": "start_ack", "id": message["id"]}))
                     case "stop":
                         del self.subscribers[connection, message["id"]]
@@ -118,6 +119,7 @@ async def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--redis-url")
+    parser.add_argument("--workers", type=int, default=1, help="taken, but it is always one process")
     parser.add_argument("--wrong", choices=("all", "drop", "duplicate", "stray", "swap"))
     options = parser.parse_args()
     standin = Standin(options.wrong)

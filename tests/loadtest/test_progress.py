@@ -22,3 +22,10 @@ def test_a_terminal_gets_one_line_that_changes():
     shown = _run(_Terminal())
     assert "\r\x1b[Kwide: 0 s half" in shown
     assert shown.endswith("wide: 0 s\n\r\x1b[K")
+
+
+def test_a_file_gets_lines_of_a_long_step():
+    stream = io.StringIO()
+    with Progress(stream, line_every_s=0) as progress, progress.step("million"):
+        progress.tell("half")
+    assert stream.getvalue().splitlines() == ["million: 0 s ", "million: 0 s half", "million: 0 s"]

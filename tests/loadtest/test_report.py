@@ -1,6 +1,6 @@
 import pytest
 
-from loadtest.report import BEGIN, END, Outcome, Report, Row, judge, read_report, write_between_marks
+from loadtest.report import Outcome, Report, Row, judge, read_report, write_between_marks, write_report
 
 ROWS = [
     Row("wide", "sends/s", "1,000"),
@@ -27,10 +27,11 @@ def test_missed_targets_are_no_faults_and_faults_are():
     assert not Report("", "", [], 0, [Outcome("wide", [], {}, {"missing": 1})]).is_good
 
 
-def test_a_report_is_read_back(tmp_path):
-    path = tmp_path / "bench.json"
-    path.write_text(REPORT.to_json())
+def test_a_report_is_written_and_read_back(tmp_path, capsys):
+    write_report(REPORT, tmp_path / "new", "bench")
+    path = tmp_path / "new" / "bench.json"
     assert read_report(path) == REPORT
+    assert capsys.readouterr().out == path.with_suffix(".md").read_text() == REPORT.to_markdown()
     path.write_text('{"date": "x"}')
     with pytest.raises(ValueError, match="no report of a benchmark"):
         read_report(path)
@@ -38,10 +39,9 @@ def test_a_report_is_read_back(tmp_path):
 
 def test_only_what_is_between_the_marks_is_replaced(tmp_path):
     document = tmp_path / "performance.md"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_between_marks(document, "new\n")
-    write_between_marks(document, "newer\n")
-    assert document.read_text() == f"before\n{BEGIN}\n\nnewer\n\n{END}\nafter\n"
-    document.write_text("no marks")
-    with pytest.raises(ValueError, match="has no place"):
-        write_between_marks(document, "new")
+    document.write_text("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n")
+    write_between_marks(document, "x", "new\n")
+    write_between_marks(document, "x", "newer\n")
+    assert document.read_text() == "before\n<!-- x: begin -->\n\nnewer\n\n<!-- x: end -->\nafter\n"
+    with pytest.raises(ValueError, match="no place between <!-- y: begin -->"):
+        write_between_marks(document, "y", "new")
