@@ -26,7 +26,7 @@ from loadtest.measure import describe_machine
 from loadtest.processes import ProcessError
 from loadtest.progress import Progress
 from loadtest.publisher import PublishError
-from loadtest.report import Outcome, Report, read_report, write_between_marks, write_report
+from loadtest.report import Outcome, Report, Row, read_report, write_between_marks, write_report
 from loadtest.scenarios.connections import run_compression, run_idle, run_memory
 from loadtest.scenarios.crowds import run_crowd
 from loadtest.scenarios.delivery import run_burst, run_rooms, run_wide
@@ -44,11 +44,13 @@ SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
     "memory": run_memory,
     "idle": run_idle,
     "compression": run_compression,
-    "peers": run_peers,
     "workers": run_workers,
     "crowd": run_crowd,
+    "peers": run_peers,
 }
 _ONLY_WHEN_ASKED_FOR = {"peers"}
+_CANNOT_RUN = (ProcessError, SwarmError, PublishError, redis.RedisError, OSError)
+_NOT_RUN = "not run"
 _QUICK_SCALE = 0.005
 _DOCUMENT = Path("docs/performance.md")
 _RECORDS = Path("docs/performance")
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, *, service_command: Sequence[st
             return _write_docs(options.output, options.million)
         with tempfile.TemporaryDirectory(prefix="fanout-bench-") as folder, Progress(sys.stderr) as progress:
             report = _run(options, Path(folder), progress, service_command)
-    except (ProcessError, SwarmError, PublishError, redis.RedisError, OSError, ValueError) as error:
+    except (*_CANNOT_RUN, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     write_report(report, options.output, "bench")
@@ -103,7 +105,9 @@ def _run(
     outcomes = []
     for name in options.only or [name for name in SCENARIOS if name not in _ONLY_WHEN_ASKED_FOR]:
         with progress.step(name):
-            outcomes.append(SCENARIOS[name](setting))
+            outcomes.append(_run_scenario(name, setting))
+    if all(_NOT_RUN in outcome.faults for outcome in outcomes):
+        raise ProcessError("; ".join(outcome.examples[0] for outcome in outcomes))
     conditions = [
         "Gateway on one core; clients, publisher and Valkey on the other."
         if gateway_cores is not None
@@ -114,6 +118,16 @@ def _run(
         conditions.append("A quick run: the figures mean nothing.")
     date = datetime.now(UTC).date().isoformat()
     return Report(date, describe_machine(), conditions, time.monotonic() - began, outcomes)
+
+
+def _run_scenario(name: str, setting: Setting) -> Outcome:
+    """One scenario; what keeps it from being run does not keep the others."""
+    try:
+        return SCENARIOS[name](setting)
+    except _CANNOT_RUN as error:
+        return Outcome(
+            name, [Row(name, "could not be run", str(error).replace("\n", " ")[:300])], {}, {_NOT_RUN: 1}, [str(error)]
+        )
 
 
 def _write_docs(bench: Path, million: Path) -> int:

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from loadtest import bench
+from loadtest.processes import ProcessError
+from loadtest.report import Outcome
 
 
 def test_results_are_written_and_put_into_the_docs(tmp_path, capsys, monkeypatch):
@@ -34,3 +36,16 @@ def test_what_cannot_be_run_is_told_in_one_line(tmp_path, capsys):
     assert bench.main(["--write-docs", "--output", str(tmp_path)]) == 2
     assert bench.main(["--only", "burst"], service_command=["/nowhere/fanout"]) == 2
     assert "/nowhere/fanout" in capsys.readouterr().err
+
+
+def test_a_scenario_that_cannot_be_run_leaves_the_others(tmp_path, monkeypatch):
+    def fail(setting):
+        raise ProcessError("no such thing\nhere")
+
+    def succeed(setting):
+        return Outcome("rooms", [], {})
+
+    monkeypatch.setattr(bench, "SCENARIOS", {"wide": fail, "rooms": succeed})
+    assert bench.main(["--output", str(tmp_path)]) == 1
+    wide, rooms = json.loads((tmp_path / "bench.json").read_text())["outcomes"]
+    assert (wide["rows"][0]["value"], rooms["faults"]) == ("no such thing here", {})
