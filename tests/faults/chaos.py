@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from tests.faults.clients import Dialect
 from tests.faults.oracle import STREAM, describe
 from tests.faults.proxy import Proxy
@@ -178,7 +180,6 @@ class Chaos:
         await self._restart_redis(draw, keeps_data=False)
 
     async def take_the_lease_away(self, draw: random.Random) -> None:
-        # By way of an administrator's connection, which may find Redis gone by another fault of this round.
         for _ in range(draw.randint(1, 3)):
             await asyncio.to_thread(self._delete_leases)
             await asyncio.sleep(draw.uniform(0, 0.2))
@@ -220,11 +221,11 @@ class Chaos:
         await asyncio.to_thread(valkey.start)
 
     def _delete_leases(self) -> None:
-        client = self._scene.deployment.valkey.client
         try:
-            client.delete(f"fanout:{{{STREAM}}}:lease")
-        except OSError:
-            pass
+            with redis.Redis(port=self._scene.deployment.valkey.port) as administrator:
+                administrator.delete(f"fanout:{{{STREAM}}}:lease")
+        except redis.RedisError:
+            pass  # it is away, by another fault of this round
 
     async def _start_gateway(self) -> None:
         proxy = await self._stack.enter_async_context(Proxy(self._scene.deployment.valkey.port).running())
