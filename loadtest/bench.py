@@ -133,11 +133,11 @@ def _run_scenario(name: str, setting: Setting) -> Outcome:
 def _write_docs(bench: Path, million: Path) -> int:
     """Put what was measured last into the docs; of the two runs, the one that there is."""
     written = []
-    _RECORDS.mkdir(parents=True, exist_ok=True)
     for name, folder in (("bench", bench), ("million", million)):
         if (folder / f"{name}.json").exists():
             report = read_report(folder / f"{name}.json")
             write_between_marks(_DOCUMENT, name, report.to_markdown())
+            _RECORDS.mkdir(parents=True, exist_ok=True)
             (_RECORDS / f"{name}.json").write_text(report.to_json())
             written.append(f"{name} of {report.date}")
     if not written:

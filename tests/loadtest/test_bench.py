@@ -32,8 +32,9 @@ def test_a_wrong_delivery_fails_the_run(tmp_path, standin_command, capsys, wrong
     assert "burst FAILED" in capsys.readouterr().err
 
 
-def test_what_cannot_be_run_is_told_in_one_line(tmp_path, capsys):
-    assert bench.main(["--write-docs", "--output", str(tmp_path)]) == 2
+def test_what_cannot_be_run_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bench.main(["--write-docs", "--output", str(tmp_path), "--million", str(tmp_path)]) == 2
     assert bench.main(["--only", "burst"], service_command=["/nowhere/fanout"]) == 2
     assert "/nowhere/fanout" in capsys.readouterr().err
 
