@@ -16,9 +16,9 @@ from fanout.errors import LimitExceeded
 from fanout.gateway.admission import Refused
 from fanout.settings import Settings
 
-# Parties that are remembered without a connection. More of them make room by forgetting who came first: against so
-# many addresses a limit per address is of no use anyway.
-_MAX_IDLE_PARTIES = 100_000
+# Parties that are remembered before those without a connection are forgotten, first who owes nothing, then who came
+# first: against so many addresses a limit per address is of no use anyway.
+_MAX_PARTIES = 100_000
 _RATE_ERROR_CODE = 429  # Amplify gives up at 400, 401 and 403 only
 
 
@@ -74,6 +74,7 @@ class _Table:
             if rate is not None:
                 self._rates[action] = rate
         self._window_ms = settings.rate_window_ms
+        self._make_room_at = _MAX_PARTIES
         self._parties: dict[str, _Party] = {}
 
     @property
@@ -86,7 +87,7 @@ class _Table:
     def find(self, name: str, now_ms: int) -> _Party:
         party = self._parties.get(name)
         if party is None:
-            if len(self._parties) >= _MAX_IDLE_PARTIES:
+            if len(self._parties) >= self._make_room_at:
                 self._make_room(now_ms)
             party = self._parties[name] = _Party()
         return party
@@ -117,15 +118,16 @@ class _Table:
         return Excess(setting, text, math.ceil(wait_ms))
 
     def _make_room(self, now_ms: int) -> None:
-        """Forget who owes nothing, or else who came first and is not connected."""
+        """Forget who owes nothing, or else who came first and is not connected. Seldom enough to cost nothing."""
         for name, party in list(self._parties.items()):
             if not party.connections and all(paid_at_ms <= now_ms for paid_at_ms in party.paid_at_ms.values()):
                 del self._parties[name]
-        if len(self._parties) < _MAX_IDLE_PARTIES:
-            return
-        idle = [name for name, party in self._parties.items() if not party.connections]
-        for name in idle[: max(1, len(idle) // 2)]:
-            del self._parties[name]
+        excess = len(self._parties) - _MAX_PARTIES * 3 // 4
+        if excess > 0:
+            idle = [name for name, party in self._parties.items() if not party.connections]
+            for name in idle[:excess]:
+                del self._parties[name]
+        self._make_room_at = max(_MAX_PARTIES, len(self._parties) + _MAX_PARTIES // 4)
 
 
 class Limits:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.metrics import Metrics
-from fanout.schema import MutationExecutor, load_chat_schema
+from fanout.schema import Api, MutationExecutor, load_chat_schema
 from fanout.settings import Settings
 from fanout.web import create_app
 from tests.fanout.protocol.strategies import json_values
-from tests.fanout.web.conftest import CLIENT_KEY, PUBLISHER_KEY, RememberingBus
+from tests.fanout.web.conftest import CLIENT_KEY, PUBLISHER_KEY, RememberingAdministration, RememberingBus
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.strategies import chunks_of, damaged, event_data, event_mutations, operations
 from tests.fuzz.witness import nothing_heard
@@ -31,12 +31,14 @@ class Site:
 
     def __init__(self) -> None:
         schema = load_chat_schema()
+        api = Api(schema, Settings())
+        api.executor = MutationExecutor(schema, Settings(), now=lambda: "2026-01-01T00:00:00Z", new_id=lambda: "new")
         self.bus = RememberingBus()
         self.app: FastAPI = create_app(
-            executor=MutationExecutor(schema, Settings(), now=lambda: "2026-01-01T00:00:00Z", new_id=lambda: "new"),
+            api=api,
             publish=self.bus.publish,
             authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY])),
-            schema=schema,
+            administration=RememberingAdministration(),
             metrics=Metrics(),
             is_ready=lambda: True,
             settings=Settings(),

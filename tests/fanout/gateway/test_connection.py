@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from typing import Any
 
@@ -292,9 +293,10 @@ def deliver_until_dropped(harness: Harness) -> int:
     """Deliver events until some were dropped; returns how many there were."""
     count = 0
     while not count_overflow(harness):
-        harness.deliver({"id": str(count), "content": "x" * 20_000})
+        # Not to be compressed to nothing.
+        harness.deliver({"id": str(count), "content": random.Random(count).randbytes(10_000).hex()})
         count += 1
-        assert count < 2000
+        assert count < 4000
     return count
 
 
@@ -338,6 +340,18 @@ async def read_until_last(client: AppSyncClient, count: int) -> Any:
             assert message["payload"]["data"]["onCreateMessage"]["id"] == str(expected)
             expected += 1
         yield message
+
+
+async def test_policies_work_with_compression(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=400_000, compression=True)
+    reader = SlowReader(harness)
+    async with harness.connect(sock=reader.socket, max_queue=1) as client:
+        await start_with_policy(client, "s", "drop-oldest")
+        client.connection.transport.pause_reading()
+        count = deliver_until_dropped(harness)
+        client.connection.transport.resume_reading()
+        received = [message async for message in read_until_last(client, count)]
+        assert sum(read_dropped(message["payload"]) for message in received) == count_overflow(harness)
 
 
 async def test_a_slow_client_that_is_closed_for_another_reason_gets_what_waits(build_harness: Any) -> None:

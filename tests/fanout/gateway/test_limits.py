@@ -89,18 +89,39 @@ def test_subscriptions_count_for_the_identity_that_starts_them() -> None:
 
 
 def test_the_tables_are_bounded_and_forget_those_who_owe_nothing_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_IDLE_PARTIES", 10)
+    monkeypatch.setattr(module, "_MAX_PARTIES", 12)
     clock = Clock()
     limits = Limits(Settings(max_connects_per_second_per_address=1, rate_window_ms=1000), clock)
+    parties = limits._addresses._parties
     limits.connect("stays", "resident")
     for number in range(100):
         clock.now_ms += 100
         limits.connect(number, f"address {number}")
         limits.leave(number)
-        assert len(limits._addresses._parties) <= 11
-        assert "resident" in limits._addresses._parties
+        assert len(parties) <= 12
+        assert "resident" in parties
     assert limits.connect("again", "address 99") is not None  # remembered
     assert limits.connect("again", "address 1") is None
+
+
+def test_those_who_are_connected_are_not_forgotten_and_room_is_made_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_PARTIES", 12)
+    limits = Limits(Settings(max_connections_per_address=1), Clock())
+    table = limits._addresses
+    made = 0
+    make_room = table._make_room
+
+    def count_and_make_room(now_ms: int) -> None:
+        nonlocal made
+        made += 1
+        make_room(now_ms)
+
+    monkeypatch.setattr(table, "_make_room", count_and_make_room)
+    for number in range(120):
+        assert limits.connect(number, f"address {number}") is None
+    assert len(table._parties) == 120
+    assert made <= 120 // 3
+    assert limits.connect("second", "address 0") is not None
 
 
 async def test_too_many_connections_from_an_address(build_harness: Any) -> None:
