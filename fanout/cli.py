@@ -20,7 +20,7 @@ from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
-from fanout.schema import SubscriptionPlanner
+from fanout.schema import MutationExecutor, SubscriptionPlanner
 from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
@@ -126,11 +126,13 @@ def publish(
     data: Annotated[str, typer.Argument(help="The mutation's result, as JSON; - reads it from standard input.")],
     url: UrlOption = "http://127.0.0.1:8080",
     publisher_key: Annotated[str, typer.Option(envvar="FANOUT_PUBLISHER_KEY", help="A publisher key.")] = "",
+    stream: Annotated[str | None, typer.Option(help="Event stream, where the service has several.")] = None,
     ca: CaOption = None,
 ) -> None:
     """Publish one event and print its stream id."""
     parsed = _parse_json(sys.stdin.read() if data == "-" else data, "data")
-    for stream_id in asyncio.run(client.publish(url, publisher_key, mutation, parsed, verify=_trust(ca))):
+    published = client.publish(url, publisher_key, mutation, parsed, stream=stream, verify=_trust(ca))
+    for stream_id in asyncio.run(published):
         print(stream_id)
 
 
@@ -164,6 +166,7 @@ def check(
     settings = load_settings({"schema": schema}, os.environ, config)
     checked = load_schema(schema)
     SubscriptionPlanner(checked, settings)
+    MutationExecutor(checked, settings)
     print(banner.describe_schema(checked, str(schema)))
 
 

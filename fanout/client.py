@@ -121,13 +121,20 @@ async def subscribe(
 
 
 async def publish(
-    url: str, publisher_key: str, mutation: str, data: object, *, verify: ssl.SSLContext | None = None
+    url: str,
+    publisher_key: str,
+    mutation: str,
+    data: object,
+    *,
+    stream: str | None = None,
+    verify: ssl.SSLContext | None = None,
 ) -> list[str]:
     """Publish one event by `POST /events`.
 
     Args:
         url: `http(s)://host:port`; a path is replaced by `/events`.
         data: the mutation's result, as JSON values.
+        stream: the event stream to publish to, where the service has several; None: the one that it chooses.
         verify: what to trust for https; None for the system's authorities.
 
     Returns:
@@ -140,7 +147,8 @@ async def publish(
     endpoint = _parse_url(url)
     _check_key(publisher_key)
     target = f"{endpoint.base}/events"
-    content = _encode({"mutation": mutation, "data": data})
+    event = {"mutation": mutation, "data": data}
+    content = _encode(event if stream is None else {**event, "stream": stream})
     headers = {"x-api-key": publisher_key, "content-type": "application/json"}
     try:
         async with httpx.AsyncClient(

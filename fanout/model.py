@@ -17,12 +17,14 @@ class NewEvent:
         data: JSON bytes of the mutation's result, restricted to what the mutation selected.
         key: idempotency key; a second event with the same key is dropped. Empty: none.
         at_ms: when the publisher made it, in ms since 1970; 0: the stream id's time counts.
+        stream: the event stream to append to; empty: the mutation's, as set, or the first.
     """
 
     mutation: str
     data: bytes
     key: str = ""
     at_ms: int = 0
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)

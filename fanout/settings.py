@@ -49,6 +49,15 @@ class SubscriptionSettings(BaseModel):
     """Template in the same form; `POST /admin/subscriptions/invalidate` ends the subscriptions that it matches for."""
 
 
+class MutationSettings(BaseModel):
+    """What the API's owner sets for one mutation field (`[mutations.<field>]` in the file)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stream: str | None = None
+    """The event stream that its events are published to; without it the first."""
+
+
 class Settings(BaseModel):
     """All settings of one deployment, checked. Times are in milliseconds, sizes in bytes."""
 
@@ -75,6 +84,8 @@ class Settings(BaseModel):
     """Lines below this level are not printed."""
     subscriptions: dict[str, SubscriptionSettings] = {}
     """Settings of single subscription fields."""
+    mutations: dict[str, MutationSettings] = {}
+    """Settings of single mutation fields."""
 
     # Who may come in
     api_key: tuple[str, ...] = ()
@@ -88,7 +99,7 @@ class Settings(BaseModel):
     redis_url: Annotated[str, Field(min_length=1)] | None = None
     """`redis://`, `rediss://` or `unix://`, a Redis Cluster too; without it a Valkey server of our own is run."""
     stream: tuple[str, ...] = ("fanout:events",)
-    """Event streams to read; each is one ordering domain. `/graphql` and `/events` publish to the first."""
+    """Event streams to read; each is one ordering domain. The first is published to, unless another is asked for."""
     key_prefix: str = "fanout:"
     """In front of every key but the streams', so that deployments can share a Redis."""
     stream_max_length: PositiveInt = 1_000_000
@@ -208,6 +219,11 @@ class Settings(BaseModel):
             raise ValueError("keep_alive_interval_ms: has to be below connection_timeout_ms, or clients reconnect")
         if not self.stream or not all(self.stream):
             raise ValueError("stream: name at least one event stream")
+        for name, mutation in self.mutations.items():
+            if mutation.stream is not None and mutation.stream not in self.stream:
+                raise ValueError(
+                    f"mutations.{name}.stream: {mutation.stream!r} is not one of the streams ({', '.join(self.stream)})"
+                )
         for network in self.trusted_proxies:
             try:
                 ipaddress.ip_network(network)
@@ -215,10 +231,15 @@ class Settings(BaseModel):
                 raise ValueError(f"trusted_proxies: {error}; give addresses or networks like 10.0.0.0/8") from None
         return self
 
+    def stream_of(self, mutation: str) -> str:
+        """The stream that events of a mutation are published to, if the publisher asks for none."""
+        configured = self.mutations.get(mutation)
+        return (configured.stream if configured else None) or self.stream[0]
+
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
 _LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "stream", "trusted_proxies"}
-_FILE_ONLY_SETTINGS = {"subscriptions"}
+_FILE_ONLY_SETTINGS = {"subscriptions", "mutations"}
 RELOADED = ("schema_path", "subscriptions", "api_key", "publisher_key", "admin_key", "log_level")
 """Fields of `Settings` that a reload changes; connections, and what is in Redis, depend on all others."""
 

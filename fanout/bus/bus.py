@@ -13,6 +13,7 @@ from fanout.bus.announcements import Announced, Announcements, Handle
 from fanout.bus.client import AccessRefused, Backoff, Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
+from fanout.bus.placement import Placement
 from fanout.bus.publisher import Publisher
 from fanout.bus.router import Route, Router
 from fanout.bus.slots import find_slot
@@ -67,9 +68,6 @@ class Bus:
             settings, keys, self._open_link, deliver, self._tell_missed, self._wake_router, metrics
         )
         self._registration = self._local.membership.registration
-        self._publisher = Publisher(
-            settings.stream[0], settings.stream_max_length, self._open_link("publisher"), metrics
-        )
         self._announcements = Announcements(
             keys,
             self._open_link("announcements"),
@@ -78,6 +76,12 @@ class Bus:
             announced or _ignore,
             lambda: self._tell_missed("announcements-missed"),
         )
+        self._stream_of = settings.stream_of
+        self._publishers = {
+            stream: Publisher(stream, settings.stream_max_length, self._open_link("publisher"), metrics)
+            for stream in settings.stream
+        }
+        placement = Placement(len(settings.stream), settings.lease_ms)
         self._routers = {
             stream: Router(
                 stream,
@@ -89,6 +93,7 @@ class Bus:
                 route,
                 self._local.intake,
                 metrics,
+                placement,
             )
             for stream in settings.stream
         }
@@ -125,15 +130,17 @@ class Bus:
             raise
         self._run("membership", membership.run)
         self._run("inbox", self._local.read_inbox)
-        self._run("publisher", self._publisher.run)
         self._run("announcements", self._announcements.run)
+        for stream, publisher in self._publishers.items():
+            self._run(f"publisher to {stream}", publisher.run)
         for stream, router in self._routers.items():
             self._run(f"router of {stream}", router.run)
 
     async def stop(self) -> None:
         """Give back leases, leave all buckets, and remove heartbeat and inbox; if Redis is away, the others will."""
         tasks, self._tasks = self._tasks, []
-        self._publisher.close()
+        for publisher in self._publishers.values():
+            publisher.close()
         for task in tasks:
             task.cancel()
         if tasks:
@@ -160,12 +167,23 @@ class Bus:
         self._registration.release(buckets)
 
     async def publish(self, events: Sequence[NewEvent]) -> list[str]:
-        """Append events to the first stream, all or none, and return their ids.
+        """Append events to their streams and return their ids.
+
+        Those of one stream are appended all or none and in order. Streams are appended to one after the other, so if
+        one fails, then what goes to streams named before it may have been published.
 
         Raises:
             Unavailable: Redis did not answer or refused; see `Publisher.publish`.
         """
-        return await self._publisher.publish(events)
+        parts: dict[str, list[int]] = {}
+        for index, event in enumerate(events):
+            parts.setdefault(event.stream or self._stream_of(event.mutation), []).append(index)
+        ids = [""] * len(events)
+        for stream, indexes in parts.items():
+            appended = await self._publishers[stream].publish([events[index] for index in indexes])
+            for index, entry_id in zip(indexes, appended, strict=True):
+                ids[index] = entry_id
+        return ids
 
     async def announce(self, body: bytes, wait_s: float) -> Announced:
         """Tell all live gateways something, and wait for their answers, at most `wait_s`.

@@ -7,6 +7,7 @@
     {gateway:ID}:inbox                  stream of the events routed to it
     {gateway:ID}:buckets                the bucket keys it is in, for whoever cleans up after it
     {STREAM}:lease, {STREAM}:checkpoint who routes the stream, and up to where it has been routed
+    {STREAM}:wish                       how many streams a gateway routes that would take this one too
     {STREAM}:dead                       malformed entries
     {announcements}                     stream of what gateways tell all others
     {announcements}:answers:ID          what the gateways answer to one of them; expires
@@ -63,6 +64,9 @@ class Keys:
 
     def checkpoint(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:checkpoint"
+
+    def wish(self, stream: str) -> str:
+        return f"{self._prefix}{{{stream}}}:wish"
 
     def dead_letters(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:dead"

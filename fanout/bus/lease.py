@@ -49,6 +49,16 @@ return 1
 """
 
 
+# The gateway that holds fewest is heard, and can change its mind. The script has one key only: with another that may be
+# missing it could not be executed while the slot is moved.
+_WISH = """
+local held, who = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+):(.*)$')
+if not held or who == ARGV[2] or tonumber(held) >= tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
+end
+"""
+
+
 class LeaseLost(Exception):  # not an error: it happens when another gateway took over
     """Another gateway may hold the lease now."""
 
@@ -65,6 +75,7 @@ class Lease:
     def __init__(self, keys: Keys, stream: str, lease_ms: int) -> None:
         self._lease = keys.lease(stream)
         self._checkpoint = keys.checkpoint(stream)
+        self._wish = keys.wish(stream)
         self._lease_ms = lease_ms
         self._token = f"{secrets.token_hex(16)}:{lease_ms}"
 
@@ -88,6 +99,25 @@ class Lease:
             LeaseLost: it is not ours any more; the checkpoint was not moved.
         """
         await self._advance(link, str(position.id), position.read)
+
+    async def is_free(self, link: Link) -> bool:
+        """Whether nobody holds it."""
+        (holder,) = await link.call(("GET", self._lease))
+        return holder is None
+
+    async def wish(self, link: Link, held: int, lasts_ms: int) -> None:
+        """Say that this gateway would route the stream; it holds `held` others. The lowest wish counts."""
+        await link.call(("EVAL", _WISH, 1, self._wish, held, self._token, lasts_ms))
+
+    async def read_wish(self, link: Link) -> int | None:
+        """How many streams the gateway holds that wishes for this one, if one does."""
+        (wish,) = await link.call(("GET", self._wish))
+        return None if wish is None else int(wish.partition(b":")[0])
+
+    async def give_up(self, link: Link) -> bool:
+        """Give the lease back to whoever wished for it. Returns whether it was ours."""
+        await link.call(("DEL", self._wish))
+        return await self.release(link)
 
     async def release(self, link: Link) -> bool:
         """Give the lease back. Returns whether it was ours."""

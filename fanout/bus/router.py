@@ -41,6 +41,7 @@ from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost
 from fanout.bus.lookup import Lookup
+from fanout.bus.placement import Placement
 from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
@@ -94,6 +95,7 @@ class Router:
         route: the subscription fields that a mutation is linked to; None for an unknown mutation.
         intake: takes this gateway's own events.
         metrics: what is routed, forwarded and put aside is counted.
+        placement: shared by all routers of this gateway.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Router:
         route: Route,
         intake: Intake,
         metrics: Metrics,
+        placement: Placement,
     ) -> None:
         self._stream = stream
         self._settings = settings
@@ -117,6 +120,7 @@ class Router:
         self._route = route
         self._intake = intake
         self._metrics = metrics
+        self._placement = placement
         self._lookup = Lookup(keys, lambda: gateway.gateway_id)
         self._lease = Lease(keys, stream, settings.lease_ms)
         self._wake = asyncio.Event()
@@ -134,7 +138,7 @@ class Router:
             await self._gateway.wait_verified()
             try:
                 self._wake.clear()
-                taken_for_ms = await self._lease.acquire(self._commands)
+                taken_for_ms = await self._acquire()
                 if taken_for_ms:
                     await self._wait_ms(min(taken_for_ms, self._renew_ms))
                 else:
@@ -156,8 +160,21 @@ class Router:
             Unavailable: Redis did not answer; the lease will expire.
         """
         if await self._lease.release(self._commands):
-            await self._lookup.refresh(self._commands)
-            await self._tell_others(Note(RELEASED, self._stream))
+            await self._tell_released()
+
+    async def _tell_released(self) -> None:
+        await self._lookup.refresh(self._commands)
+        await self._tell_others(Note(RELEASED, self._stream))
+
+    async def _acquire(self) -> int:
+        """Take the lease, unless somebody who routes fewer streams comes first. Returns 0, or how many ms to wait."""
+        placement = self._placement
+        if (pause_ms := placement.pause_ms) and await self._lease.is_free(self._commands):
+            await asyncio.sleep(pause_ms / 1000)
+        taken_for_ms = await self._lease.acquire(self._commands)
+        if taken_for_ms and placement.is_needed:
+            await self._lease.wish(self._commands, placement.held, placement.wish_lasts_ms)
+        return taken_for_ms
 
     async def _wait_ms(self, ms: int) -> None:
         try:
@@ -167,15 +184,24 @@ class Router:
             pass
 
     async def _serve(self) -> None:
-        """Hold the lease: take over where the holder before stopped, then route until the lease is lost."""
+        """Hold the lease: take over where the holder before stopped, then route until it is lost or given up."""
+        placement = self._placement
         self._metrics.routed_streams += 1
+        placement.held += 1
         try:
             await self._take_over()
             _logger.info("routing stream %s from %s", self._stream, self._position.id)
             while True:
                 await self._route_next()
+                if placement.is_needed and placement.may_give_up(await self._lease.read_wish(self._commands)):
+                    break
         finally:
             self._metrics.routed_streams -= 1
+            placement.held -= 1
+        # Whoever takes it goes on after the checkpoint, which is behind the last batch.
+        _logger.info("giving up stream %s to a gateway that routes fewer", self._stream)
+        if await self._lease.give_up(self._commands):
+            await self._tell_released()
 
     async def _take_over(self) -> None:
         # Under another id it has joined anew since it routed, and its clients know that something was lost.

@@ -38,6 +38,7 @@ from graphql import (
     specified_rules,
 )
 
+from fanout.errors import ConfigurationError
 from fanout.model import NewEvent
 from fanout.schema.documents import Document, DocumentReader, Errors, find_operation
 from fanout.schema.lru import Lru
@@ -74,6 +75,9 @@ class MutationExecutor:
         settings: limits of documents.
         now: the present time in AWSDateTime's form.
         new_id: a new unique id.
+
+    Raises:
+        ConfigurationError: settings of a mutation that the schema does not have.
     """
 
     def __init__(
@@ -84,6 +88,10 @@ class MutationExecutor:
         now: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
+        for name in settings.mutations if settings else ():
+            if name not in schema.mutations:
+                known = ", ".join(sorted(schema.mutations)) or "none"
+                raise ConfigurationError(f"mutations.{name}: no such mutation field; the schema has {known}")
         self._schema = schema.graphql
         self._reader = DocumentReader(schema.graphql, settings or Settings.model_validate({}), specified_rules)
         self._documents: Lru[str, Document] = Lru(_MAX_DOCUMENTS, _MAX_DOCUMENTS_WEIGHT)

@@ -46,7 +46,7 @@ def create_app(
 
     Args:
         api: runs GraphQL documents, and knows which mutations can be published.
-        publish: appends events to the first event stream, all or none; raises `Unavailable`.
+        publish: appends events to their streams, those of one stream all or none; raises `Unavailable`.
         authorizer: decides about the `x-api-key` header.
         administration: does what operators order at `/admin`.
         metrics: shown at `/metrics`.
@@ -67,7 +67,7 @@ def create_app(
     )
     add_error_answers(app)
     app.include_router(build_graphql_router(api, publish, authorizer, limits))
-    app.include_router(build_events_router(api, publish, authorizer, limits))
+    app.include_router(build_events_router(api, publish, authorizer, limits, settings))
     app.include_router(build_admin_router(administration, authorizer, metrics))
     app.include_router(build_health_router(is_ready))
     app.include_router(build_metrics_router(metrics))

@@ -1,8 +1,8 @@
 """`POST /events`: publishing without GraphQL, for back ends that hold a publisher key. Does not know the bus.
 
-The body is one event `{"mutation", "data"[, "id", "at"]}` or a list of them; the answer is 202 with the stream ids
-in the same order. Either all of a list is published or none: every item is checked first, and then all are handed
-over in one call. Subscribers get the same as from `XADD` with the same fields.
+The body is one event `{"mutation", "data"[, "id", "at", "stream"]}` or a list of them; the answer is 202 with the
+stream ids in the same order. Either all of a list is published or none: every item is checked first, and then all are
+handed over in one call, to one stream. Subscribers get the same as from `XADD` with the same fields.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from fanout.auth import Authorizer
 from fanout.errors import BadRequest, LimitExceeded
 from fanout.model import NewEvent
 from fanout.schema import Api, ApiSchema
+from fanout.settings import Settings
 from fanout.web.answers import answer_json
 from fanout.web.body import HttpLimits, read_json
 
 Publish = Callable[[Sequence[NewEvent]], Awaitable[list[str]]]
 """Appends the events to the stream, all or none, and gives their stream ids; raises `Unavailable`."""
 
-FIELDS = ("mutation", "data", "id", "at")
+FIELDS = ("mutation", "data", "id", "at", "stream")
 MAX_ID_LENGTH = 256
 # The year 9999: a larger number is microseconds or nanoseconds by mistake.
 MAX_AT_MS = 253_402_300_799_999
@@ -35,7 +36,9 @@ MAX_FAULTS_TOLD = 20
 _QUOTED_CHARACTERS = 60
 
 
-def build_events_router(api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits) -> APIRouter:
+def build_events_router(
+    api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits, settings: Settings
+) -> APIRouter:
     """The route `POST /events`."""
     router = APIRouter()
 
@@ -43,14 +46,20 @@ def build_events_router(api: Api, publish: Publish, authorizer: Authorizer, limi
     async def post_events(request: Request) -> Response:
         authorizer.authorize_publisher(request.headers)
         body = await read_json(request, limits.events_body_bytes)
-        ids = await publish(parse_events(body, api.schema, limits.events_per_request))
+        ids = await publish(parse_events(body, api.schema, limits.events_per_request, settings))
         return answer_json({"ids": ids}, 202)
 
     return router
 
 
-def parse_events(body: object, schema: ApiSchema, max_events: int) -> list[NewEvent]:
+def parse_events(body: object, schema: ApiSchema, max_events: int, settings: Settings) -> list[NewEvent]:
     """Check the parsed body of a request. Cost: proportional to its size.
+
+    Args:
+        body: the parsed JSON.
+        schema: which mutations there are.
+        max_events: the longest list.
+        settings: which streams there are, and which a mutation's events go to.
 
     Raises:
         BadRequest: 400 if the body is neither object nor list; 422 if an item is bad, with one error for each bad
@@ -75,7 +84,15 @@ def parse_events(body: object, schema: ApiSchema, max_events: int) -> list[NewEv
     faults: list[dict[str, Any]] = []
     for index, item in enumerate(items):
         try:
-            events.append(_parse_event(item, schema))
+            event = _parse_event(item, schema, settings)
+            # In several streams they could not be published all or none.
+            if events and (stream := _find_stream(event, settings)) != _find_stream(events[0], settings):
+                first = _find_stream(events[0], settings)
+                raise BadRequest(
+                    f"goes to the stream {_quote(stream)}, and the first event to {_quote(first)}: "
+                    "send events of different streams in requests of their own"
+                )
+            events.append(event)
         except BadRequest as fault:
             where = "" if is_single else f"events[{index}]: "
             faults.append({"message": where + fault.message, "index": index})
@@ -86,7 +103,11 @@ def parse_events(body: object, schema: ApiSchema, max_events: int) -> list[NewEv
     return events
 
 
-def _parse_event(item: object, schema: ApiSchema) -> NewEvent:
+def _find_stream(event: NewEvent, settings: Settings) -> str:
+    return event.stream or settings.stream_of(event.mutation)
+
+
+def _parse_event(item: object, schema: ApiSchema, settings: Settings) -> NewEvent:
     if not isinstance(item, dict):
         raise BadRequest(f'{_kind(item)} is not an event: send {{"mutation": ..., "data": ...}}')
     for name in item:
@@ -96,7 +117,11 @@ def _parse_event(item: object, schema: ApiSchema) -> NewEvent:
             )
     mutation = _parse_mutation(item, schema)
     return NewEvent(
-        mutation, _parse_data(item, mutation, schema), key=_parse_id(item.get("id")), at_ms=_parse_at(item.get("at"))
+        mutation,
+        _parse_data(item, mutation, schema),
+        key=_parse_id(item.get("id")),
+        at_ms=_parse_at(item.get("at")),
+        stream=_parse_stream(item.get("stream"), settings.stream),
     )
 
 
@@ -159,6 +184,18 @@ def _parse_at(value: object) -> int:
         return 0
     if not isinstance(value, int) or not MIN_AT_MS <= value <= MAX_AT_MS:
         raise BadRequest('"at" has to be the time of the event in milliseconds since 1970, or left out')
+    return value
+
+
+def _parse_stream(value: object, streams: Sequence[str]) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadRequest(f'"stream" is {_kind(value)}: give the name of an event stream as a string, or leave it out')
+    if value not in streams:
+        raise BadRequest(
+            f"unknown stream {_quote(value)}{_suggest(value, streams)}; the streams are {', '.join(streams)}"
+        )
     return value
 
 

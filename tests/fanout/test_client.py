@@ -295,6 +295,16 @@ async def test_publish_sends_one_event() -> None:
     assert json.loads(body) == {"mutation": "createMessage", "data": {"id": "é", "n": 1.0}}
 
 
+async def test_publish_names_the_stream_that_is_asked_for() -> None:
+    async with _Answering(_http("202 Accepted", {"ids": ["1-0"]})) as service:
+        await publish(service.url, KEY, "createOrder", {}, stream="orders")
+    assert json.loads(service.request.partition(b"\r\n\r\n")[2]) == {
+        "mutation": "createOrder",
+        "data": {},
+        "stream": "orders",
+    }
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

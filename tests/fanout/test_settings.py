@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import ConfigurationError
-from fanout.settings import RELOADED, Settings, SettingsSource, load_settings, public_name, renew_settings
+from fanout.settings import RELOADED, MutationSettings, Settings, SettingsSource, load_settings, public_name, renew_settings
 from tests.structure.sources import ROOT
 
 
@@ -64,6 +64,7 @@ def test_mistakes_are_named(options: dict[str, object], environment: dict[str, s
         ("port = ", "not valid TOML"),
         ("prot = 1", "unknown setting, did you mean 'port'?"),
         ("[subscriptions.onX]\nfliter = {}", "subscriptions.onX.fliter"),
+        ('[mutations.createX]\nstream = "orders"', "'orders' is not one of the streams (fanout:events)"),
         ("workers = 0", "workers: Input should be greater than 0"),
     ],
 )
@@ -137,3 +138,8 @@ def test_what_can_be_reloaded_are_settings_and_the_docs_name_them() -> None:
     assert set(RELOADED) <= Settings.model_fields.keys()
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     assert ", ".join(f"`{public_name(name)}`" for name in RELOADED) in text
+
+
+def test_a_mutation_has_its_own_stream_or_the_first() -> None:
+    settings = Settings(stream=("one", "two"), mutations={"createX": MutationSettings(stream="two")})
+    assert [settings.stream_of(mutation) for mutation in ("createX", "createY")] == ["two", "one"]

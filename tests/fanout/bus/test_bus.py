@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from fanout.bus.embedded import EmbeddedServer
 from fanout.errors import ConfigurationError, Unavailable
-from fanout.model import Bucket
+from fanout.model import Bucket, NewEvent
+from fanout.settings import MutationSettings
 from tests.fanout.bus.harness import (
     CATCH_ALL,
     STREAM,
@@ -108,7 +109,8 @@ async def test_several_streams_are_read_each_in_order(url: str, redis: Redis, st
     streams = ("one", "two")
     first = await start_gateway(url, stream=streams)
     second = await start_gateway(url, stream=streams)
-    await second.bus.register([CATCH_ALL])
+    for gateway in (first, second):
+        await gateway.bus.register([CATCH_ALL])
     for number in range(20):
         await redis.xadd(streams[number % 2], {"mutation": "createMessage", "data": f'{{"number": {number}}}'})
     for gateway in (first, second):
@@ -118,6 +120,66 @@ async def test_several_streams_are_read_each_in_order(url: str, redis: Redis, st
                 range(index, 20, 2)
             )
     assert first.metrics.routed_streams + second.metrics.routed_streams == 2
+
+
+def _held(gateways: list[Gateway]) -> list[int]:
+    return sorted(gateway.metrics.routed_streams for gateway in gateways)
+
+
+async def test_streams_are_spread_over_the_gateways_and_nothing_is_lost_when_they_move(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """Gateways join one after the other and one dies, while events of all streams are published."""
+    streams = tuple(f"stream {number}" for number in range(4))
+    options = {"stream": streams, "heartbeat_timeout_ms": 600_000}
+    gateways = [await start_gateway(url, **options)]
+    await gateways[0].bus.register([CATCH_ALL])
+    await until(lambda: _held(gateways) == [4])
+    published = dict.fromkeys(streams, 0)
+    is_publishing = True
+
+    async def publish() -> None:
+        while is_publishing:
+            for stream in streams:
+                published[stream] += 1
+                entry = {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {published[stream]}}}'}
+                await redis.xadd(stream, entry)
+
+    def count(gateway: Gateway, stream: str) -> list[int]:
+        return [event.data["number"] for name, event in gateway.events if name == stream]
+
+    publishing = asyncio.create_task(publish())
+    for expected in ([2, 2], [1, 1, 2]):
+        gateways.append(await start_gateway(url, **options))
+        await gateways[-1].bus.register([CATCH_ALL])
+        await until(lambda expected=expected: _held(gateways) == expected, f"{expected}", 20)
+    # It dies: nobody gives anything back.
+    dead = next(gateway for gateway in gateways if gateway.metrics.routed_streams == 2)
+    for task in dead.bus._tasks:
+        task.cancel()
+    await asyncio.wait(dead.bus._tasks)
+    living = [gateway for gateway in gateways if gateway is not dead]
+    await until(lambda: _held(living) == [2, 2], "the others to take over", 20)
+    is_publishing = False
+    await publishing
+    for gateway in living:
+        for stream in streams:
+            await until(lambda g=gateway, s=stream: count(g, s)[-1:] == [published[s]])
+            numbers = count(gateway, stream)
+            assert gateway is not gateways[0] or numbers[0] == 1
+            assert numbers == list(range(numbers[0], published[stream] + 1))
+        assert gateway.missed == []
+
+
+async def test_events_are_published_to_the_stream_that_is_asked_for_or_set(url: str, start_gateway: Start) -> None:
+    gateway = await start_gateway(
+        url, stream=("one", "two", "three"), mutations={"updateMessage": MutationSettings(stream="two")}
+    )
+    update = NewEvent("updateMessage", b'{"number":2}')
+    ids = await gateway.bus.publish([message("a", 1), update, message("a", 3, stream="three"), message("a", 4)])
+    await until(lambda: len(gateway.events) == 4)
+    found = {event.data["number"]: (stream, event.id) for stream, event in gateway.events}
+    assert [found[number] for number in (1, 2, 3, 4)] == list(zip(("one", "two", "three", "one"), ids, strict=True))
 
 
 async def test_a_stopped_gateway_leaves_nothing_behind_and_hands_over_at_once(

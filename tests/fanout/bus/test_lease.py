@@ -74,3 +74,24 @@ async def test_it_does_not_outlive_its_holder_when_the_clock_of_redis_is_set_bac
     assert await redis.pttl(KEYS.lease("s")) <= 10_000
     await redis.set(KEYS.lease("s"), "a holder of an older version", px=86_400_000)
     assert await other.acquire(link) > 60_000
+
+
+async def test_the_wish_of_whoever_holds_fewest_counts(link: Link, redis: Redis) -> None:
+    holder, one, other = (Lease(KEYS, "s", 10_000) for _ in range(3))
+    assert await holder.is_free(link)
+    await holder.acquire(link)
+    assert not await holder.is_free(link)
+    assert await holder.read_wish(link) is None
+    await one.wish(link, 2, 10_000)
+    assert await holder.read_wish(link) == 2
+    await other.wish(link, 3, 10_000)
+    assert await holder.read_wish(link) == 2
+    await other.wish(link, 1, 10_000)
+    assert await holder.read_wish(link) == 1
+    await other.wish(link, 4, 10_000)
+    assert await holder.read_wish(link) == 4, "it has changed its mind"
+    assert 0 < await redis.pttl(KEYS.wish("s")) <= 10_000
+    assert await holder.give_up(link)
+    assert await holder.read_wish(link) is None
+    assert await one.is_free(link)
+    assert not await holder.give_up(link)

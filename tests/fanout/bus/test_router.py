@@ -14,6 +14,7 @@ from fanout.bus.client import Endpoint, Link
 from fanout.bus.entries import EntryId, Note
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
+from fanout.bus.placement import Placement
 from fanout.bus.positions import Position
 from fanout.bus.router import Router
 from fanout.metrics import Metrics
@@ -209,7 +210,7 @@ async def test_the_own_inbox_is_read_out_before_own_events_are_delivered(url: st
     event_id = await redis.xadd(STREAM, {"mutation": "createMessage", "data": "{}"})
     commands, reads = Link(Endpoint(url), "commands"), Link(Endpoint(url), "reads")
     settings = Gateway(url, lease_ms=90).settings
-    router = Router(STREAM, settings, keys, commands, reads, member, ROUTES.get, intake, metrics)
+    router = Router(STREAM, settings, keys, commands, reads, member, ROUTES.get, intake, metrics, Placement(1, 90))
     task = asyncio.create_task(router.run())
     await until(lambda: member.asked is not None)
     assert member.asked == ("me", EntryId(*map(int, inbox_end.split("-"))))

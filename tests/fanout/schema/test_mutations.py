@@ -12,11 +12,12 @@ from graphql import get_introspection_query, graphql_sync
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanout.errors import ConfigurationError
 from fanout.model import Identity, NewEvent, SubscribeRequest
 from fanout.schema.mutations import MutationExecutor, MutationResult
 from fanout.schema.planner import SubscriptionPlanner
 from fanout.schema.sdl import load_chat_schema, parse_schema
-from fanout.settings import load_settings
+from fanout.settings import MutationSettings, Settings, load_settings
 
 NOW = "2026-11-20T10:00:00.123Z"
 SCHEMA = parse_schema(
@@ -321,3 +322,11 @@ def test_any_request_has_a_response(text: str, variables: dict[str, Any]) -> Non
     ):
         done = run(query, variables)
         assert "data" in done.response
+
+
+def test_settings_of_a_mutation_that_is_not_there_are_a_mistake() -> None:
+    settings = Settings(mutations={"createPots": MutationSettings()})
+    with pytest.raises(
+        ConfigurationError, match=r"mutations\.createPots: no such mutation field; the schema has addPost"
+    ):
+        MutationExecutor(SCHEMA, settings)

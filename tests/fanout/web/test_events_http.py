@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from fanout.errors import BadRequest, LimitExceeded
 from fanout.model import NewEvent
 from fanout.schema import ApiSchema
+from fanout.settings import MutationSettings, Settings
 from fanout.web.body import HttpLimits
 from fanout.web.events_http import FIELDS, MAX_FAULTS_TOLD, parse_events
 from tests.fanout.web.conftest import AWAY, CLIENT_KEY, RememberingBus
 
+SETTINGS = Settings(stream=("fanout:events", "orders"), mutations={"deleteMessage": MutationSettings(stream="orders")})
 EVENT = {"mutation": "createMessage", "data": {"id": "m1", "text": "hi"}}
 JSON = st.recursive(
     st.none()
@@ -62,7 +64,7 @@ async def test_a_list_goes_out_in_one_call_and_in_order(publisher: httpx.AsyncCl
 @given(JSON)
 def test_data_arrives_as_it_was_sent(schema: ApiSchema, value: Any) -> None:
     body = orjson.loads(orjson.dumps({"mutation": "createMessage", "data": {"value": value}}))
-    [event] = parse_events(body, schema, 1)
+    [event] = parse_events(body, schema, 1, SETTINGS)
     # Representations, since 1 == 1.0 == True.
     assert repr(orjson.loads(event.data)) == repr({"value": value})
 
@@ -91,8 +93,11 @@ async def test_numbers_and_text_keep_their_meaning(
         (None, 'null is not an event: send {"mutation": ..., "data": ...}'),
         ([], 'a list is not an event: send {"mutation": ..., "data": ...}'),
         ("x", 'a string is not an event: send {"mutation": ..., "data": ...}'),
-        ({**EVENT, "dta": 1}, "unknown field 'dta', did you mean 'data'?; the fields are mutation, data, id, at"),
-        ({**EVENT, "zzz": 1}, "unknown field 'zzz'; the fields are mutation, data, id, at"),
+        (
+            {**EVENT, "dta": 1},
+            "unknown field 'dta', did you mean 'data'?; the fields are mutation, data, id, at, stream",
+        ),
+        ({**EVENT, "zzz": 1}, "unknown field 'zzz'; the fields are mutation, data, id, at, stream"),
         ({"data": {}}, '"mutation" is missing: name the mutation field of the schema that the data is the result of'),
         ({**EVENT, "mutation": None}, '"mutation" is null: give the name of a mutation field as a string'),
         (
@@ -233,7 +238,32 @@ async def test_the_bus_is_away(publisher: httpx.AsyncClient, bus: RememberingBus
 @given(st.lists(JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)), max_size=4) | JSON)
 def test_any_json_gives_events_or_a_client_fault(schema: ApiSchema, body: Any) -> None:
     try:
-        events = parse_events(body, schema, 3)
+        events = parse_events(body, schema, 3, SETTINGS)
     except (BadRequest, LimitExceeded):
         return
     assert len(events) == (len(body) if isinstance(body, list) else 1)
+
+
+def test_the_stream_can_be_chosen_and_has_to_be_there(schema: ApiSchema) -> None:
+    [chosen, default] = parse_events([{**EVENT, "stream": "orders"}, EVENT | {"stream": "orders"}], schema, 2, SETTINGS)
+    assert (chosen.stream, default.stream) == ("orders", "orders")
+    assert parse_events(EVENT, schema, 1, SETTINGS)[0].stream == ""
+    for value, expected in (
+        ("order", "unknown stream 'order', did you mean 'orders'?; the streams are fanout:events, orders"),
+        (5, '"stream" is a number: give the name of an event stream as a string, or leave it out'),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            parse_events({**EVENT, "stream": value}, schema, 1, SETTINGS)
+        assert caught.value.message == expected
+
+
+def test_a_list_goes_to_one_stream(schema: ApiSchema) -> None:
+    """It could not be published all or none otherwise; a mutation's own stream counts too."""
+    own = {"mutation": "deleteMessage", "data": {"id": "m1"}}
+    assert len(parse_events([own, {**EVENT, "stream": "orders"}], schema, 2, SETTINGS)) == 2
+    with pytest.raises(BadRequest) as caught:
+        parse_events([EVENT, own], schema, 2, SETTINGS)
+    assert caught.value.message == (
+        "events[1]: goes to the stream 'orders', and the first event to 'fanout:events': "
+        "send events of different streams in requests of their own"
+    )
