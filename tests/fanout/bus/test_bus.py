@@ -225,7 +225,8 @@ async def test_broken_connections_lose_nothing(url: str, redis: Redis, start_gat
     router = await start_gateway(url)
     await until(lambda: router.is_router)
     other = await start_gateway(url)
-    await other.bus.register([room("a")])
+    for gateway in (router, other):
+        await gateway.bus.register([room("a")])
     publisher = await start_gateway(url, stream=("unrelated", STREAM))
     for number in range(30):
         await redis.client_kill_filter(_type="normal", skipme=True)

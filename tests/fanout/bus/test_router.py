@@ -290,9 +290,13 @@ async def test_trimming_what_was_routed_is_no_loss(url: str, redis: Redis, start
     gateway = await start_gateway(url, lease_ms=30)
     for number in range(300):
         entry = {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'}
-        await redis.xadd(STREAM, entry)
+        entry_id = await redis.xadd(STREAM, entry)
         if number % 10 == 0:
-            await until(lambda number=number: gateway.numbers[-1:] == [number])
+
+            async def is_routed(entry_id: str = entry_id) -> bool:
+                return bool(await redis.hget(CHECKPOINT, "id") == entry_id)
+
+            await until_redis(is_routed)
             await redis.xtrim(STREAM, maxlen=number % 3, approximate=False)
             await redis.set(LEASE, "thief", px=1)
     await until(lambda: gateway.numbers == list(range(300)))
