@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from fanout.errors import ConfigurationError
-from fanout.settings import RELOADED, MutationSettings, Settings, SettingsSource, load_settings, public_name, renew_settings
+from fanout.settings import (
+    RELOADED,
+    MutationSettings,
+    Settings,
+    SettingsSource,
+    load_settings,
+    public_name,
+    renew_settings,
+)
 from tests.structure.sources import ROOT
 
 
@@ -47,7 +55,11 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
         ({}, {"FANOUT_HEARTBEAT_INTERVAL_MS": "6000"}, "heartbeat_timeout_ms: give at least three times"),
         ({}, {"FANOUT_REDIS_URL": ""}, "environment variable FANOUT_REDIS_URL is empty: give it a value, or unset it"),
         ({}, {"FANOUT_KEEP_ALIVE_INTERVAL_MS": "400000"}, "keep_alive_interval_ms: has to be below"),
-        ({"mutations": {"m": {"stream": "x"}}}, {}, "mutations.m.stream: 'x' is not one of the streams (fanout:events)"),
+        (
+            {"mutations": {"m": {"stream": "x"}}},
+            {},
+            "mutations.m.stream: 'x' is not one of the streams (fanout:events)",
+        ),
         ({"stream": [""]}, {}, "name at least one event stream"),
         ({}, {"FANOUT_STREAM": " "}, "name at least one event stream"),
     ],

@@ -117,6 +117,11 @@ async def test_trimmed_entries_are_told_before_what_comes_after_them(
     async with Reader(gate.url, **settings).running() as reader:
         await put(redis, reader, 1)
         await until(lambda: reader.numbers == [1])
+
+        async def is_reading() -> bool:
+            return any(client["name"] == "inbox" and "b" in client["flags"] for client in await redis.client_list())
+
+        await until_redis(is_reading)
         gate.hold()
         # The first is the answer to the read that is under way.
         await put(redis, reader, *range(2, max_length + 20), maxlen=max_length)
