@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.served import AppSyncClient, Served, connect_appsync, serve, wait_until_async
+from tests.served import AppSyncClient, Served, connect_appsync, open_appsync, serve, wait_until_async
+from tests.system.test_serving import list_workers
 from tests.valkey import Valkey, run_valkey
 
 FIRST, SECOND, ADMIN, PUBLISHER = "da2-first-client", "da2-second-client", "da2-operator", "da2-publisher"
@@ -191,3 +196,35 @@ async def test_workers_are_told_by_the_signal(tmp_path: Path) -> None:
 
 def _digest(key: str) -> str:
     return sha256(key.encode()).hexdigest()
+
+
+async def test_a_worker_that_is_replaced_takes_the_keys_as_they_are_then(tmp_path: Path) -> None:
+    write(tmp_path)
+    with serve("--config", "fanout.toml", "--workers", "2", keys=False, directory=tmp_path) as served:
+        first = list_workers(served)
+        assert len(first) == 2
+        write(tmp_path, file=FILE.replace(FIRST, "da2-third-client"))
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        await wait_until_async(lambda: len(set(list_workers(served)) - set(first)) == 2)
+        async with connect_appsync(served.url, "da2-third-client"):
+            pass
+        async with open_appsync(served.url, FIRST) as client:
+            await client.send({"type": "connection_init"})
+            assert (await client.receive())["type"] == "connection_error"
+
+
+def test_the_signal_of_a_terminal_that_is_closed_ends_the_process(tmp_path: Path) -> None:
+    write(tmp_path)
+    command = [sys.executable, "-m", "fanout", "serve", "--config", "fanout.toml", "--port", "0"]
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        try:
+            os.close(terminal)
+            assert process.stdout is not None
+            assert any(b"endpoint" in line for line in process.stdout)
+            os.close(controller)
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
