@@ -35,7 +35,7 @@ class ConnectionInfo:
         identity: mode and subject.
         address: the client's, or the last proxy's.
         dialect: what it speaks.
-        since_ms: when it came, in ms since 1970.
+        since_ms: when it came, in ms since 1970 by the clock that the system had when this process started.
         subscriptions: how many it has, pending ones included.
     """
 
@@ -73,6 +73,8 @@ class Oversight:
         self._registry = registry
         self._metrics = metrics
         self._prefix = secrets.token_hex(4)
+        # By the system's clock as it is now, so that a connection's time is the same in every list.
+        self._epoch_ms = int(time.time() * 1000) - gateway.wheel.now_ms()
 
     def list_connections(self, after: str = "", limit: int = 100, subject: str = "") -> list[ConnectionInfo]:
         """Connections of this process in the order of their ids, which is that of their coming.
@@ -221,13 +223,12 @@ class Oversight:
 
     def _describe(self, connection: Connection) -> ConnectionInfo:
         assert connection.identity is not None
-        age_ms = self._gateway.wheel.now_ms() - self._gateway.came_ms(connection.serial)
         return ConnectionInfo(
             id=f"{self._prefix}-{connection.serial:x}",
             identity=connection.identity,
             address=connection.peer_address,
             dialect=_session(connection).dialect.name.value,
-            since_ms=int(time.time() * 1000) - age_ms,
+            since_ms=self._epoch_ms + self._gateway.came_ms(connection.serial),
             subscriptions=len(connection.subscriptions),
         )
 
