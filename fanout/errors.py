@@ -5,6 +5,7 @@
     │   ├── BadRequest        a message, document, variable or filter that is not acceptable
     │   ├── Unauthorized      missing, wrong or expired credentials
     │   ├── LimitExceeded     a limit of the deployment, named in the message
+    │   ├── PositionExpired   not everything after a position is there any more
     │   ├── DuplicatedOperation   an id that is in use on the same connection
     │   └── SubscriptionEnded     no mistake, but told in the same form: the service has ended a subscription
     ├── Unavailable           an upstream (Redis) cannot answer now; retryable
@@ -84,6 +85,16 @@ class LimitExceeded(ClientFault):
 
     default_type = "LimitExceededError"
     default_code = None
+
+
+class PositionExpired(ClientFault):
+    """A position that cannot be resumed from: not everything after it is kept, or it was given by other streams."""
+
+    default_type = "PositionExpired"
+    default_code = 410
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The position cannot be resumed from: {why}. Load the data anew and subscribe from there.")
 
 
 class DuplicatedOperation(ClientFault):

@@ -74,6 +74,12 @@ class Metrics:
     """Events dropped because their idempotency key was seen before."""
     missed: Counter[str] = field(default_factory=Counter)
     """Times that this gateway had to tell its clients that events may have been missed, by reason."""
+    resumes: int = 0
+    """Subscriptions that began after a position that their client gave."""
+    entries_replayed: int = 0
+    """Stream entries read again for those who resume; each serves all of them."""
+    replayed: int = 0
+    """Messages written to subscribers from the streams' past, counted in `deliveries` too."""
     subscriptions_ended: Counter[str] = field(default_factory=Counter)
     """Subscriptions ended by the service one by one, by reason; not those that end with their connection."""
     admin_calls: Counter[str] = field(default_factory=Counter)

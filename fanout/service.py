@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from fanout.administration import Administration, build_authorizer
 from fanout.bus import Bus
-from fanout.engine import Dispatcher, Registry, Wheel
+from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
 from fanout.gateway import (
     Backlogs,
@@ -30,6 +30,7 @@ from fanout.gateway import (
     build_protocol_class,
 )
 from fanout.metrics import Metrics
+from fanout.model import Event
 from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
 from fanout.web import create_app
@@ -164,7 +165,19 @@ async def _assemble(
     metrics = Metrics()
     registry = Registry(metrics)
     wheel = Wheel()
-    dispatcher = Dispatcher(registry, api.subscriptions_of, settings.max_payload_bytes, metrics, wheel.now_ms)
+    bus: Bus
+
+    def write_position(stream: str, event_id: str) -> bytes:
+        return bus.history.write_position(stream, event_id)
+
+    dispatcher = Dispatcher(
+        registry, api.subscriptions_of, settings.max_payload_bytes, metrics, wheel.now_ms, write_position
+    )
+    catch_up: CatchUp
+
+    def deliver(stream: str, events: Sequence[Event]) -> None:
+        catch_up.deliver(stream, events)
+
     gateway: Gateway
     administration: Administration
 
@@ -180,12 +193,13 @@ async def _assemble(
         settings,
         redis_url,
         route=api.route,
-        deliver=dispatcher.deliver,
+        deliver=deliver,
         missed=close_subscribers,
         metrics=metrics,
         announced=obey,
     )
     limits = Limits(settings, wheel.now_ms)
+    catch_up = CatchUp(bus.history, dispatcher, metrics)
     subscriptions = Subscriptions(
         registry,
         authorize=lambda request: authorizer.authorize_client(request.headers),
@@ -194,6 +208,8 @@ async def _assemble(
         metrics=metrics,
         limits=limits,
         backlogs=Backlogs(registry, settings.max_outgoing_bytes, metrics),
+        catch_up=catch_up,
+        read_token=bus.history.read_token,
     )
     gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
     administration = Administration(
@@ -212,6 +228,7 @@ async def _assemble(
     app = create_app(
         api=api,
         publish=bus.publish,
+        find_position=bus.history.find_position,
         authorizer=authorizer,
         administration=administration,
         metrics=metrics,

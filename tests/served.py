@@ -152,10 +152,18 @@ class AppSyncClient:
         assert (await self.receive())["type"] == "connection_ack"
 
     async def send_start(
-        self, id: str, query: str, variables: Mapping[str, Any] | None = None, key: str = API_KEY
+        self,
+        id: str,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        key: str = API_KEY,
+        fanout: Mapping[str, Any] | None = None,
     ) -> None:
         data = orjson.dumps({"query": query, "variables": dict(variables or {})}).decode()
-        payload = {"data": data, "extensions": {"authorization": {"host": "localhost", "x-api-key": key}}}
+        extensions: dict[str, Any] = {"authorization": {"host": "localhost", "x-api-key": key}}
+        if fanout is not None:
+            extensions["fanout"] = fanout
+        payload = {"data": data, "extensions": extensions}
         await self.send({"id": id, "type": "start", "payload": payload})
 
     async def start(self, *arguments: Any, **options: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.placement import Placement
 from fanout.bus.publisher import Publisher
+from fanout.bus.replay import ReplayReader
 from fanout.bus.router import Route, Router
 from fanout.bus.slots import find_slot
 from fanout.errors import ConfigurationError, Unavailable
@@ -82,6 +83,17 @@ class Bus:
             for stream in settings.stream
         }
         placement = Placement(len(settings.stream), settings.lease_ms)
+        self.history = ReplayReader(
+            settings,
+            keys,
+            self._open_link("history"),
+            self._open_link("positions"),
+            self._local,
+            self._local.intake,
+            route,
+            metrics,
+        )
+        """The streams' past, for subscribers who resume."""
         self._routers = {
             stream: Router(
                 stream,
@@ -133,6 +145,8 @@ class Bus:
         self._run("announcements", self._announcements.run)
         for stream, publisher in self._publishers.items():
             self._run(f"publisher to {stream}", publisher.run)
+        if len(self._routers) > 1:
+            self._run("positions", self.history.run)
         for stream, router in self._routers.items():
             self._run(f"router of {stream}", router.run)
 
@@ -141,6 +155,7 @@ class Bus:
         tasks, self._tasks = self._tasks, []
         for publisher in self._publishers.values():
             publisher.close()
+        self.history.stop()
         for task in tasks:
             task.cancel()
         if tasks:

@@ -26,6 +26,8 @@ class Intake:
         self._deliver = deliver
         self._metrics = metrics
         self._last: dict[str, EntryId] = {}
+        self.rebased = 0
+        """How often `start_at` was called: what was found out about a stream before that is not true any more."""
 
     def last(self, stream: str) -> EntryId:
         """The id of the last event taken, or where the stream was when this gateway joined."""
@@ -34,6 +36,12 @@ class Intake:
     def start_at(self, stream: str, last: EntryId) -> None:
         """Take only what comes after `last`: what is older was published before any present subscriber's ack."""
         self._last[stream] = last
+        self.rebased += 1
+
+    def advance(self, stream: str, reached: EntryId) -> None:
+        """Count everything up to an entry as taken: all routers have done with it, and what of it was for this
+        gateway was taken."""
+        self._last[stream] = max(self.last(stream), reached)
 
     def take(self, stream: str, events: list[Event]) -> None:
         """Deliver those of `events` that were not taken yet. Never awaits.

@@ -8,7 +8,9 @@
     {gateway:ID}:buckets                the bucket keys it is in, for whoever cleans up after it
     {STREAM}:lease, {STREAM}:checkpoint who routes the stream, and up to where it has been routed
     {STREAM}:wish                       how many streams a gateway routes that would take this one too
+    {STREAM}:epoch                      tells the stream from another one by the same name
     {STREAM}:dead                       malformed entries
+    {STREAM}:duplicates                 stream of the ids of entries that were dropped as repetitions
     {announcements}                     stream of what gateways tell all others
     {announcements}:answers:ID          what the gateways answer to one of them; expires
     idempotency:STREAM:KEY              the entry of the stream that came with this key first
@@ -67,6 +69,12 @@ class Keys:
 
     def wish(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:wish"
+
+    def epoch(self, stream: str) -> str:
+        return f"{self._prefix}{{{stream}}}:epoch"
+
+    def duplicates(self, stream: str) -> str:
+        return f"{self._prefix}{{{stream}}}:duplicates"
 
     def dead_letters(self, stream: str) -> str:
         return f"{self._prefix}{{{stream}}}:dead"

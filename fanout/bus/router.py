@@ -37,6 +37,7 @@ from fanout.bus.entries import (
     parse_event,
     parse_id,
 )
+from fanout.bus.epochs import renew_epoch
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost
@@ -264,7 +265,10 @@ class Router:
         )
         if not await self._check(parse_stream_info(answers[0]), batch.ids):
             return
-        await self._forward(batch, targets, self._find_duplicates(batch, answers[1:]))
+        duplicates = self._find_duplicates(batch, answers[1:])
+        if duplicates:
+            await self._note_duplicates(duplicates, parse_stream_info(answers[0]))
+        await self._forward(batch, targets, duplicates)
         self._metrics.events_routed += len(batch.ids)
         await self._lease.advance(self._commands, self._position)
 
@@ -310,6 +314,15 @@ class Router:
                 duplicates.add(event.id)
         self._metrics.duplicates += len(duplicates)
         return duplicates
+
+    async def _note_duplicates(self, duplicates: set[str], info: StreamInfo) -> None:
+        """Write down what is dropped, before anything of the batch is taken, so that replays drop the same."""
+        key, oldest = self._keys.duplicates(self._stream), str(info.first_kept_id)
+        # Under the id that it has. Refused for those that were written down before.
+        await self._commands.call(
+            *(("XADD", key, "MINID", "~", oldest, id, "d", "") for id in sorted(duplicates, key=parse_id)),
+            refusable=len(duplicates),
+        )
 
     async def _forward(self, batch: _Batch, targets: list[frozenset[str]], duplicates: set[str]) -> None:
         events: list[Event] = []
@@ -374,6 +387,8 @@ class Router:
     async def _restart(self) -> None:
         """Go on from the present, after telling everybody."""
         position = present_position(await self._read_info())
+        # First, so that no position from before outlives it, whatever is interrupted here.
+        await renew_epoch(self._commands, self._keys, self._stream)
         await self._tell_all(Note(REPLACED, self._stream, position.id))
         self._position = position
         await self._lease.advance(self._commands, position)

@@ -23,6 +23,11 @@ _JOIN_BYTES = 256 * 1024
 _FAILED_PAYLOAD = b'{"data":null,"errors":[{"errorType":"InternalError","message":"the event could not be written"}]}'
 
 
+def add_position(payload: bytes, position: bytes) -> bytes:
+    """A payload (a JSON object with members) that tells its position, as `fanout.engine.History` writes it."""
+    return b"".join((payload[:-1], b',"extensions":{"fanout":{"position":"', position, b'"}}}'))
+
+
 class Dispatcher:
     """Delivers events to the subscriptions of one gateway.
 
@@ -32,6 +37,7 @@ class Dispatcher:
         max_payload_bytes: larger payloads are replaced by an error that says so.
         metrics: counts what happens.
         now_ms: monotonic clock of the gateway in ms, for idle connections.
+        write_position: the position after an event, from its stream and id; for groups that ask for positions.
     """
 
     def __init__(
@@ -41,12 +47,14 @@ class Dispatcher:
         max_payload_bytes: int,
         metrics: Metrics,
         now_ms: Callable[[], int],
+        write_position: Callable[[str, str], bytes] | None = None,
     ) -> None:
         self._registry = registry
         self._fields_of = fields_of
         self._max_payload_bytes = max_payload_bytes
         self._metrics = metrics
         self._now_ms = now_ms
+        self._write_position = write_position
 
     def deliver(self, stream: str, events: Sequence[Event]) -> None:
         """Write every event to every matching subscription, in the given order. Never waits.
@@ -59,7 +67,7 @@ class Dispatcher:
         written: list[tuple[int, int]] = []
         for event in events:
             try:
-                matched = self._match(event)
+                matched = self._match(stream, event)
             except Exception:  # our defect with one event must not stop the stream for all others
                 logger.exception("event %s of %s (%s) could not be delivered", event.id, stream, event.mutation)
                 self._metrics.drops["internal-error"] += 1
@@ -81,8 +89,21 @@ class Dispatcher:
                 pending_bytes = 0
         self._flush(pending, written)
 
-    def _match(self, event: Event) -> list[tuple[Group, bytes]]:
+    def fields_of(self, mutation: str) -> Sequence[str]:
+        """The subscription fields that a mutation triggers."""
+        return self._fields_of(mutation)
+
+    def build_payload(self, event: Event, group: Group, receivers: int) -> bytes:
+        """What `receivers` subscribers of a group get of an event, without its position; always a JSON object."""
+        payload = self._project(event, group, receivers)
+        if len(payload) > self._max_payload_bytes:
+            self._metrics.drops["payload-too-large"] += receivers
+            payload = group.projection.too_large(len(payload), self._max_payload_bytes)
+        return payload
+
+    def _match(self, stream: str, event: Event) -> list[tuple[Group, bytes]]:
         payloads: dict[object, bytes] = {}
+        position = b""
         matched = []
         for field in self._fields_of(event.mutation):
             for group in self._registry.match(field, event.data):
@@ -91,20 +112,20 @@ class Dispatcher:
                 projection = group.projection
                 payload = payloads.get(projection)
                 if payload is None:
-                    payload = self._project(event, group)
-                    if len(payload) > self._max_payload_bytes:
-                        self._metrics.drops["payload-too-large"] += group.size
-                        payload = projection.too_large(len(payload), self._max_payload_bytes)
-                    payloads[projection] = payload
+                    payload = payloads[projection] = self.build_payload(event, group, group.size)
+                if group.is_positioned:
+                    assert self._write_position is not None
+                    position = position or self._write_position(stream, event.id)
+                    payload = add_position(payload, position)
                 matched.append((group, payload))
         return matched
 
-    def _project(self, event: Event, group: Group) -> bytes:
+    def _project(self, event: Event, group: Group, receivers: int) -> bytes:
         try:
             return group.projection.project(event.data)
         except Exception:  # our defect with one event and selection: those who asked for it are told
             logger.exception("event %s (%s) could not be projected for %s", event.id, event.mutation, group.field)
-            self._metrics.drops["internal-error"] += group.size
+            self._metrics.drops["internal-error"] += receivers
             return _FAILED_PAYLOAD
 
     def _flush(self, pending: dict[Group, list[bytes]], written: list[tuple[int, int]]) -> None:

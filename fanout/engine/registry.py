@@ -1,6 +1,6 @@
 """The registry: live subscriptions, in groups, found by event. Knows no connection, only write functions.
 
-Subscribers that share field, filter, selection and framing (dialect and compression) form one group, which is
+Subscribers that share field, filter, selection and framing (dialect, compression, positions) form one group, which is
 matched, projected and encoded once, however many they are. This is the one structure that the control path (add,
 remove) and the data path (match) share; both run on the event loop, so it needs no lock.
 """
@@ -70,8 +70,10 @@ class Group:
     __slots__ = (
         "buckets",
         "field",
+        "is_positioned",
         "is_registered",
         "join_parts",
+        "joining",
         "key",
         "last_delivery_ms",
         "members",
@@ -82,7 +84,12 @@ class Group:
     )
 
     def __init__(
-        self, key: GroupKey, buckets: frozenset[Bucket], projection: Projection, join_parts: JoinParts
+        self,
+        key: GroupKey,
+        buckets: frozenset[Bucket],
+        projection: Projection,
+        join_parts: JoinParts,
+        is_positioned: bool = False,
     ) -> None:
         self.key = key
         self.field = key.field
@@ -96,12 +103,16 @@ class Group:
         """Whether every router sees the group's buckets: only then may a subscriber be acknowledged."""
         self.plan: object = None
         """What its first subscriber's wish came to; its owner's to set and read, when the API changes."""
+        self.is_positioned = is_positioned
+        """Whether each payload tells its position."""
+        self.joining = 0
+        """How many are catching up before they become members (`fanout.engine.catchup`)."""
         self.waiting: dict[Pending, None] = {}
         """Those who came before it is registered, in order."""
 
     @property
     def is_unused(self) -> bool:
-        return self.size == 0 and not self.waiting
+        return self.size == 0 and not self.waiting and not self.joining
 
 
 class Registry:
@@ -113,9 +124,16 @@ class Registry:
         self._metrics = metrics
 
     def find_or_create(
-        self, field: str, filter: Filter, projection: Projection, framing: str, join_parts: JoinParts
+        self,
+        field: str,
+        filter: Filter,
+        projection: Projection,
+        framing: str,
+        join_parts: JoinParts,
+        is_positioned: bool = False,
     ) -> tuple[Group, bool]:
-        """The group of these, and whether it is new. `framing` names what `join_parts` makes: dialect, compression.
+        """The group of these, and whether it is new. `framing` names all in which its bytes may differ from those of
+        others with the same payloads: what `join_parts` makes (dialect, compression), and positions.
 
         A new group is matched from the moment its first member is added; until then it only has a name.
         Cost: one dict lookup for an existing group.
@@ -125,7 +143,7 @@ class Registry:
         if group is not None:
             return group, False
         buckets = frozenset(Bucket(field, path, token) for path, token in bucket_keys(filter))
-        group = self._groups[key] = Group(key, buckets, projection, join_parts)
+        group = self._groups[key] = Group(key, buckets, projection, join_parts, is_positioned)
         self._metrics.groups += 1
         index = self._indexes.get(field)
         if index is None:

@@ -15,7 +15,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Pending, Subscription
+from fanout.engine import Joining, Pending, Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
 from fanout.gateway.gateway import Gateway
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] | None = None
         self.session: Session | None = None
         self.identity: Identity | None = None
-        self.subscriptions: dict[str, Subscription | Pending] = {}
+        self.subscriptions: dict[str, Subscription | Pending | Joining] = {}
         self.closing: CloseReason | None = None
         self.wheel_slot = -1
 
@@ -202,9 +202,14 @@ class Connection(asyncio.Protocol):
         # Not at once: this runs inside the loop over a group's members.
         self._gateway.close_soon(self, CloseReason.SLOW_CLIENT)
 
-    def acknowledge(self, id: str, token: int) -> None:
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that whoever can wait should; `resume_writing` is called when it is less."""
+        return self.is_slow or self.unsent_bytes > self._gateway.settings.max_outgoing_bytes // 4
+
+    def acknowledge(self, id: str, token: int, position: str | None = None) -> None:
         assert self.session is not None
-        self.perform(self.session.subscribed(id, token))
+        self.perform(self.session.subscribed(id, token, position))
 
     def reject(self, id: str, token: int, fault: ClientFault) -> None:
         assert self.session is not None

@@ -11,7 +11,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Pending, Subscription, Wheel
+from fanout.engine import Joining, Pending, Subscription, Wheel
 from fanout.errors import ClientFault
 from fanout.gateway.addresses import FORWARDED_HEADER, AddressReader
 from fanout.gateway.admission import Admission, Refused
@@ -199,5 +199,5 @@ class Gateway:
         return None if excess is None else excess.to_refused()
 
 
-def _delivery_times(subscriptions: Iterable[Subscription | Pending]) -> Iterable[int]:
+def _delivery_times(subscriptions: Iterable[Subscription | Pending | Joining]) -> Iterable[int]:
     return (held.group.last_delivery_ms for held in subscriptions if isinstance(held, Subscription))

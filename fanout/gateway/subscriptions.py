@@ -1,7 +1,9 @@
 """From a client's wish to a live subscription: authorize, plan, register, acknowledge. The control path.
 
 Promise 1 (live before ack) is kept here: a subscriber is acknowledged in the same step of the event loop in
-which it becomes live, and not before every router can see the buckets of its group.
+which it becomes live, and not before every router can see the buckets of its group. One that asks for positions, or
+gives one, is acknowledged when its group is registered and it is known where it begins; everything from there on
+reaches it, first from the streams' past (`fanout.engine.CatchUp`), then live.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
-from fanout.engine import Group, Pending, Registry, Subscription
+from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
 from fanout.errors import BadRequest, ClientFault
 from fanout.gateway.backlog import Backlogs, Reader
@@ -20,9 +22,10 @@ from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
 from fanout.metrics import Metrics
-from fanout.model import Bucket, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
+from fanout.model import Bucket, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
 from fanout.schema import Plan
+from filters import Filter
 
 logger = logging.getLogger("fanout.gateway")
 
@@ -43,12 +46,12 @@ class BucketDirectory(Protocol):
 class Subscriber(Reader, Protocol):
     """What is needed of a connection."""
 
-    subscriptions: dict[str, Subscription | Pending]
+    subscriptions: dict[str, Subscription | Pending | Joining]
     """By id."""
     identity: Identity | None
     """Who it is; None before it is authorized."""
 
-    def acknowledge(self, id: str, token: int) -> None: ...
+    def acknowledge(self, id: str, token: int, position: str | None = None) -> None: ...
 
     def reject(self, id: str, token: int, fault: ClientFault) -> None: ...
 
@@ -57,6 +60,55 @@ class Subscriber(Reader, Protocol):
 
     @property
     def can_be_sent_deflated(self) -> bool: ...
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether what can wait should; `Subscriptions.redirect` is called when it is not so any more."""
+        ...
+
+    def close(self, reason: CloseReason, detail: str = "") -> None: ...
+
+
+class _Joiner(Joining):
+    """A subscriber that catches up."""
+
+    __slots__ = ("_id", "_subscriber", "_subscriptions", "_token")
+
+    def __init__(
+        self,
+        group: Group,
+        filter: Filter,
+        after: Token | None,
+        wish: Subscribe,
+        subscriber: Subscriber,
+        subscriptions: Subscriptions,
+    ) -> None:
+        super().__init__(group, filter, wish.id_bytes, after)
+        self._id = wish.id
+        self._token = wish.token
+        self._subscriber = subscriber
+        self._subscriptions = subscriptions
+
+    def begin(self, position: bytes) -> None:
+        told = position.decode() if self.group.is_positioned else None
+        self._subscriber.acknowledge(self._id, self._token, told)
+
+    def refuse(self, fault: ClientFault) -> None:
+        self._subscriptions.end(self._subscriber, self._id)
+        self._subscriptions.reject(self._subscriber, self._id, self._token, fault)
+
+    def write(self, data: bytes) -> None:
+        self._subscriber.write(data)
+
+    @property
+    def is_congested(self) -> bool:
+        return self._subscriber.is_congested
+
+    def go_live(self) -> None:
+        self._subscriptions.make_live(self._subscriber, self._id, self)
+
+    def miss(self, reason: str) -> None:
+        self._subscriber.close(CloseReason.EVENTS_MISSED, f"{CloseReason.EVENTS_MISSED.text} ({reason})")
 
 
 class Subscriptions:
@@ -71,6 +123,8 @@ class Subscriptions:
         metrics: Metrics,
         limits: Limits,
         backlogs: Backlogs,
+        catch_up: CatchUp,
+        read_token: Callable[[str], Token],
     ) -> None:
         self._registry = registry
         self._authorize = authorize
@@ -82,8 +136,10 @@ class Subscriptions:
         self.guests: dict[tuple[Subscriber, str], Identity] = {}
         """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
         self.backlogs = backlogs
+        self._catch_up = catch_up
+        self._read_token = read_token
         self._registering: dict[Group, asyncio.Task[None]] = {}
-        self._framings: dict[tuple[DialectName, bool], tuple[str, JoinParts]] = {}
+        self._framings: dict[tuple[DialectName, bool, bool], tuple[str, JoinParts]] = {}
 
     def start(self, subscriber: Subscriber, wish: Subscribe) -> None:
         """Make the subscriber live and acknowledge it: at once if its group is registered, else when it is.
@@ -96,24 +152,31 @@ class Subscriptions:
             if self._limits.is_active:
                 self._check_limits(subscriber, identity)
             plan = self._plan(wish.request, identity)
-            overflow = wish.request.extensions.overflow
+            extensions = wish.request.extensions
+            overflow = extensions.overflow
             _check_overflow(overflow, plan)
+            after = None if extensions.after is None else self._read_token(extensions.after)
         except ClientFault as fault:
-            self._metrics.refusals[fault.error_type] += 1
-            subscriber.reject(wish.id, wish.token, fault)
+            self.reject(subscriber, wish.id, wish.token, fault)
             return
-        framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated)
+        is_positioned = extensions.wants_positions
+        framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated, is_positioned)
         if overflow.policy is not OverflowPolicy.CLOSE:
             framing += name_policy(overflow)
             join = Keeper(join, overflow, self.backlogs.note)
-        group, is_new = self._registry.find_or_create(plan.field, plan.filter, plan.projection, framing, join)
+        group, is_new = self._registry.find_or_create(
+            plan.field, plan.filter, plan.projection, framing, join, is_positioned
+        )
         if is_new:
             group.plan = plan
         if plan.invalidation is not None:
             self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
         if identity is not subscriber.identity and identity != subscriber.identity:
             self.guests[subscriber, wish.id] = identity
-        go_live = functools.partial(self._go_live, subscriber, wish.id, wish.id_bytes, wish.token, group)
+        if is_positioned or after is not None:
+            go_live = functools.partial(self._begin_catching_up, subscriber, wish, group, plan.filter, after)
+        else:
+            go_live = functools.partial(self._go_live, subscriber, wish.id, wish.id_bytes, wish.token, group)
         if group.is_registered:
             go_live()
             return
@@ -134,6 +197,11 @@ class Subscriptions:
             self.backlogs.forget(subscriber, ended)
             if self._registry.remove(ended):
                 self._drop(ended.group)
+        elif isinstance(ended, Joining):
+            self._catch_up.leave(ended)
+            ended.group.joining -= 1
+            if ended.group.is_unused:
+                self._drop(ended.group)
         elif ended is not None:
             del ended.group.waiting[ended]
             if ended.group.is_unused:
@@ -149,9 +217,22 @@ class Subscriptions:
         for subscription in subscriber.subscriptions.values():
             if isinstance(subscription, Subscription):
                 self.backlogs.redirect(subscriber, subscription)
+            elif isinstance(subscription, Joining):
+                self._catch_up.wake()
+
+    def reject(self, subscriber: Subscriber, id: str, token: int, fault: ClientFault) -> None:
+        """Tell a client its mistake."""
+        self._metrics.refusals[fault.error_type] += 1
+        subscriber.reject(id, token, fault)
+
+    def make_live(self, subscriber: Subscriber, id: str, joining: Joining) -> None:
+        """Make one live that has caught up and was acknowledged before."""
+        joining.group.joining -= 1
+        self._add(subscriber, id, joining.id_bytes, joining.group)
 
     async def stop(self) -> None:
         """Give up the registrations that are under way."""
+        await self._catch_up.stop()
         tasks = list(self._registering.values())
         for task in tasks:
             task.cancel()
@@ -174,6 +255,9 @@ class Subscriptions:
     def _go_live(self, subscriber: Subscriber, id: str, id_bytes: bytes, token: int, group: Group) -> None:
         # The acknowledgement is written first, so that no data message can precede it.
         subscriber.acknowledge(id, token)
+        self._add(subscriber, id, id_bytes, group)
+
+    def _add(self, subscriber: Subscriber, id: str, id_bytes: bytes, group: Group) -> None:
         subscription = subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
         if subscriber.is_slow:
             self.backlogs.redirect(subscriber, subscription)
@@ -182,6 +266,14 @@ class Subscriptions:
         excess = self._limits.subscribe(subscriber, identity.subject)
         if excess is not None:
             raise excess.to_fault()
+
+    def _begin_catching_up(
+        self, subscriber: Subscriber, wish: Subscribe, group: Group, filter: Filter, after: Token | None
+    ) -> None:
+        group.joining += 1
+        joiner = _Joiner(group, filter, after, wish, subscriber, self)
+        subscriber.subscriptions[wish.id] = joiner
+        self._catch_up.join(joiner)
 
     def _give_up(self, group: Group) -> None:
         # A registration that is cancelled takes back what it has done.
@@ -192,17 +284,17 @@ class Subscriptions:
         self._registry.drop(group)
         self._directory.release(group.buckets)
 
-    def _choose_framing(self, dialect: Dialect, is_deflated: bool) -> tuple[str, JoinParts]:
+    def _choose_framing(self, dialect: Dialect, is_deflated: bool, is_positioned: bool) -> tuple[str, JoinParts]:
         """How data messages are written to such a subscriber: a name, equal for equal bytes, and the function."""
-        framing = self._framings.get((dialect.name, is_deflated))
+        framing = self._framings.get((dialect.name, is_deflated, is_positioned))
         if framing is None:
             build = join_parts_deflated if is_deflated else join_parts
 
             def join(payloads: Sequence[bytes], id_length: int) -> list[bytes]:
                 return build(payloads, dialect, id_length)
 
-            framing = (f"{dialect.name.value}+deflate" if is_deflated else dialect.name.value, join)
-            self._framings[dialect.name, is_deflated] = framing
+            name = f"{dialect.name.value}{'+deflate' * is_deflated}{'+positions' * is_positioned}"
+            framing = self._framings[dialect.name, is_deflated, is_positioned] = (name, join)
         return framing
 
 

@@ -74,7 +74,7 @@ class ApolloWsDialect(Dialect):
     def keep_alive(self) -> bytes:
         return _KEEP_ALIVE
 
-    def started(self, id: str) -> None:
+    def started(self, id: str, position: str | None = None) -> None:
         return None  # start_ack is an error to this client
 
     def error(self, id: str | None, fault: ClientFault) -> bytes:

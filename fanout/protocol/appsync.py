@@ -67,8 +67,12 @@ class AppSyncDialect(Dialect):
     def keep_alive(self) -> bytes:
         return _KEEP_ALIVE
 
-    def started(self, id: str) -> bytes:
-        return orjson.dumps({"type": "start_ack", "id": id})
+    def started(self, id: str, position: str | None = None) -> bytes:
+        if position is None:
+            return orjson.dumps({"type": "start_ack", "id": id})
+        # Its clients look at nothing but the id.
+        payload = {"extensions": {MEMBER: {"position": position}}}
+        return orjson.dumps({"type": "start_ack", "id": id, "payload": payload})
 
     def error(self, id: str | None, fault: ClientFault) -> bytes:
         payload = {"errors": fault.errors}

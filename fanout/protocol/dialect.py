@@ -97,8 +97,9 @@ class Dialect(ABC):
         """The sign of life that goes out right after `ack` and then at intervals; None: WebSocket pings serve."""
 
     @abstractmethod
-    def started(self, id: str) -> bytes | None:
-        """Tells that a subscription is live; None where the dialect has no such message."""
+    def started(self, id: str, position: str | None = None) -> bytes | None:
+        """Tells that a subscription is live, and where it begins if it asked for that; None where the dialect has no
+        such message."""
 
     @abstractmethod
     def error(self, id: str | None, fault: ClientFault) -> bytes:

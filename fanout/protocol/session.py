@@ -149,13 +149,16 @@ class Session:
             return self._tell_and_close(fault, CloseReason.LIMIT_EXCEEDED)
         return self._tell_and_close(fault, self.dialect.rules.refused_init)
 
-    def subscribed(self, id: str, token: int) -> list[Effect]:
-        """The subscription is live everywhere it has to be; the next bytes for it may be an event."""
+    def subscribed(self, id: str, token: int, position: str | None = None) -> list[Effect]:
+        """The subscription is live everywhere it has to be; the next bytes for it may be an event.
+
+        `position`: where it begins, for those who asked for positions.
+        """
         use = self._find_use(id, token)
         if use is None or use.is_live:
             return []
         use.is_live = True
-        message = self.dialect.started(id)
+        message = self.dialect.started(id, position)
         return [] if message is None else [Send(message)]
 
     def rejected(self, id: str, token: int, fault: ClientFault) -> list[Effect]:

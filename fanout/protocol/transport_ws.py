@@ -61,7 +61,7 @@ class TransportWsDialect(Dialect):
     def keep_alive(self) -> None:
         return None
 
-    def started(self, id: str) -> None:
+    def started(self, id: str, position: str | None = None) -> None:
         return None
 
     def error(self, id: str | None, fault: ClientFault) -> bytes:

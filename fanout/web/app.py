@@ -25,7 +25,7 @@ from fanout.web.answers import add_error_answers
 from fanout.web.body import HttpLimits
 from fanout.web.events_http import Publish, build_events_router
 from fanout.web.exposition import build_metrics_router
-from fanout.web.graphql_http import build_graphql_router
+from fanout.web.graphql_http import FindPosition, build_graphql_router
 from fanout.web.health import build_health_router
 
 # How long a browser may remember the answer to its preflight request; Chrome's upper bound.
@@ -36,6 +36,7 @@ def create_app(
     *,
     api: Api,
     publish: Publish,
+    find_position: FindPosition,
     authorizer: Authorizer,
     administration: Administration,
     metrics: Metrics,
@@ -47,6 +48,7 @@ def create_app(
     Args:
         api: runs GraphQL documents, and knows which mutations can be published.
         publish: appends events to their streams, those of one stream all or none; raises `Unavailable`.
+        find_position: the position of this moment; raises `Unavailable`.
         authorizer: decides about the `x-api-key` header.
         administration: does what operators order at `/admin`.
         metrics: shown at `/metrics`.
@@ -66,7 +68,7 @@ def create_app(
         max_age=_PREFLIGHT_AGE_SECONDS,
     )
     add_error_answers(app)
-    app.include_router(build_graphql_router(api, publish, authorizer, limits))
+    app.include_router(build_graphql_router(api, publish, find_position, authorizer, limits))
     app.include_router(build_events_router(api, publish, authorizer, limits, settings))
     app.include_router(build_admin_router(administration, authorizer, metrics))
     app.include_router(build_health_router(is_ready))

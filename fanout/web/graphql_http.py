@@ -1,12 +1,15 @@
 """`POST /graphql`: queries, introspection and mutations over HTTP. Does not know the bus or what executes.
 
+A request that asks for it (`{"extensions": {"fanout": {}}}`) is told in `extensions.fanout.position` of the answer
+where the streams were before it was executed: whoever subscribes from there gets all that the answer does not show.
+
 A mutation's events are in the stream before the answer is sent. What the executor answers is sent as it is with
 status 200, errors included, as AppSync does; 4xx is for requests that hold no GraphQL document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +17,15 @@ from fastapi import APIRouter, Request, Response
 
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, Unavailable
+from fanout.model import Overflow
+from fanout.protocol.extensions import MEMBER, read_extensions
 from fanout.schema import Api
 from fanout.web.answers import answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, read_json
 from fanout.web.events_http import Publish
+
+FindPosition = Callable[[], Awaitable[str]]
+"""The position of this moment; raises `Unavailable`."""
 
 PATHS = ("/graphql", "/graphql/realtime")
 
@@ -29,9 +37,16 @@ class GraphqlRequest:
     query: str
     variables: Mapping[str, Any]
     operation_name: str | None
+    wants_position: bool = False
 
 
-def build_graphql_router(api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits) -> APIRouter:
+def build_graphql_router(
+    api: Api,
+    publish: Publish,
+    find_position: FindPosition,
+    authorizer: Authorizer,
+    limits: HttpLimits,
+) -> APIRouter:
     """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
     router = APIRouter()
 
@@ -39,6 +54,8 @@ def build_graphql_router(api: Api, publish: Publish, authorizer: Authorizer, lim
     async def post_graphql(request: Request) -> Response:
         authorizer.authorize_client(request.headers)
         asked = parse_request(await read_json(request, limits.graphql_body_bytes))
+        # Before anything is looked at or changed: what is published from here on comes after it.
+        position = await find_position() if asked.wants_position else None
         result = api.executor.execute(asked.query, asked.variables, asked.operation_name)
         if result.events:
             try:
@@ -49,7 +66,7 @@ def build_graphql_router(api: Api, publish: Publish, authorizer: Authorizer, lim
                     "send the mutation again later",
                     data=None,
                 )
-        return answer_json(result.response)
+        return answer_json(result.response if position is None else _add_position(result.response, position))
 
     for path in PATHS:
         router.get(path)(_ask_for_upgrade)
@@ -77,7 +94,21 @@ def parse_request(body: object) -> GraphqlRequest:
     operation_name = body.get("operationName")
     if operation_name is not None and not isinstance(operation_name, str):
         raise BadRequest('"operationName" has to be a string, or left out')
-    return GraphqlRequest(query, variables or {}, operation_name)
+    return GraphqlRequest(query, variables or {}, operation_name, _read_wish(body.get("extensions")))
+
+
+def _read_wish(extensions: object) -> bool:
+    if not isinstance(extensions, dict) or MEMBER not in extensions:
+        return False
+    asked = read_extensions(extensions[MEMBER])
+    if asked.after is not None or asked.overflow != Overflow():
+        raise BadRequest("extensions.fanout: 'after' and 'overflow' are for subscriptions, over a WebSocket")
+    return asked.wants_positions
+
+
+def _add_position(response: dict[str, Any], position: str) -> dict[str, Any]:
+    extensions = response.get("extensions") or {}
+    return {**response, "extensions": {**extensions, MEMBER: {"position": position}}}
 
 
 async def _ask_for_upgrade() -> Response:

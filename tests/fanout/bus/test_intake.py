@@ -73,3 +73,20 @@ def test_events_whose_delivery_failed_are_not_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         intake.take("s", [event(1)])
     intake.take("s", [event(1)])
+
+
+def test_what_is_for_others_is_taken_without_coming_here() -> None:
+    recorder = Recorder()
+    recorder.intake.take("s", [event(11)])
+    recorder.intake.advance("s", EntryId(1, 5))
+    assert recorder.intake.last("s") == EntryId(1, 5)
+    recorder.intake.advance("s", EntryId(1, 2))
+    assert recorder.intake.last("s") == EntryId(1, 5)
+    recorder.intake.take("s", [event(13), event(15), event(16)])
+    assert [ids for _, ids in recorder.calls] == [["1-1"], ["1-6"]]
+
+
+def test_a_new_beginning_is_counted() -> None:
+    recorder = Recorder()
+    recorder.intake.start_at("s", EntryId(5, 0))
+    assert recorder.intake.rebased == 1

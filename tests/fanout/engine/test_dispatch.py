@@ -147,3 +147,32 @@ def test_a_delivery_is_noted_for_the_group() -> None:
     fixture.now_ms = 77
     fixture.deliver(("create", {}))
     assert subscription.group.last_delivery_ms == 77
+
+
+def test_positions_are_told_to_those_who_ask_and_cost_the_others_nothing() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def write_position(stream: str, event_id: str) -> bytes:
+        asked.append((stream, event_id))
+        return f"{stream}@{event_id}".encode()
+
+    registry = Registry(Metrics())
+    dispatcher = Dispatcher(registry, lambda mutation: ("onX",), 1000, Metrics(), lambda: 0, write_position)
+    projection = CountingProjection()
+    plain: list[bytes] = []
+    with_positions: list[bytes] = []
+    group, _ = registry.find_or_create("onX", MATCH_ALL, projection, "f", join)
+    registry.add(group, b'"p"', plain.append)
+    event = Event("1-0", "createX", {"a": 1}, b"", 0)
+    dispatcher.deliver("s", [event])
+    assert asked == []
+    group, is_new = registry.find_or_create("onX", MATCH_ALL, projection, "f+positions", join, True)
+    assert is_new
+    for name in (b'"q"', b'"r"'):
+        registry.add(group, name, with_positions.append)
+    dispatcher.deliver("s", [event])
+    assert asked == [("s", "1-0")]
+    assert projection.calls == 2
+    assert plain == [b'<"p":{"a":1}>'] * 2
+    told = b'{"a":1,"extensions":{"fanout":{"position":"s@1-0"}}}'
+    assert with_positions == [b'<"q":' + told + b">", b'<"r":' + told + b">"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pytest
 import uvicorn
 
 from fanout.auth import ApiKeys, Authorizer
-from fanout.engine import Dispatcher, Registry, Wheel
+from fanout.engine import CatchUp, Chunk, Dispatcher, HistoryGone, Look, Place, Places, Registry, Token, Wheel
+from fanout.errors import BadRequest, PositionExpired
 from fanout.gateway import (
     Backlogs,
     Gateway,
@@ -48,6 +49,52 @@ class Directory:
             self.registered.remove(bucket)
 
 
+class Past:
+    """The past of the one stream `s`, as far as a test has put events into it."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.may_be_read = asyncio.Event()
+        self.may_be_read.set()
+        self.is_trimmed = False
+
+    def taken(self) -> Places:
+        return ((len(self.events), 0),)
+
+    def write_token(self, places: Places) -> bytes:
+        return b"at-%d" % places[0][0]
+
+    def write_position(self, stream: str, event_id: str) -> bytes:
+        return b"at-" + event_id.partition("-")[0].encode()
+
+    def read_token(self, text: str) -> Token:
+        if not text.startswith("at-"):
+            raise BadRequest("not a position")
+        return Token((), ((int(text.removeprefix("at-")), 0),))
+
+    def find_stream(self, name: str) -> int:
+        return 0
+
+    async def look(self, tokens: Sequence[Token | None]) -> Look:
+        end = self.taken()
+        return Look(end, [end if token is None else self._check(token) for token in tokens])
+
+    async def advance(self) -> None:
+        raise AssertionError("everything is taken at once here")
+
+    async def read(self, stream: int, after: Place, up_to: Place) -> Chunk:
+        await self.may_be_read.wait()
+        if self.is_trimmed:
+            raise HistoryGone
+        events = self.events[after[0] : up_to[0]][:10]
+        return Chunk(
+            [((after[0] + number, 0), event) for number, event in enumerate(events, 1)], (after[0] + len(events), 0)
+        )
+
+    def _check(self, token: Token) -> Places | PositionExpired:
+        return token.places if token.places <= self.taken() else PositionExpired("it is ahead")
+
+
 class Harness:
     """A gateway and its surroundings in this process."""
 
@@ -59,11 +106,18 @@ class Harness:
         self.wheel = Wheel(lambda: self.now_ms)
         self.wheel.advance(self.now_ms)
         self.directory = Directory()
+        self.past = Past()
         self.api = Api(load_chat_schema(), self.settings)
         self.authorizer = Authorizer(ApiKeys(self.settings.api_key), ApiKeys(()))
         self.dispatcher = Dispatcher(
-            self.registry, self.api.subscriptions_of, self.settings.max_payload_bytes, self.metrics, self.wheel.now_ms
+            self.registry,
+            self.api.subscriptions_of,
+            self.settings.max_payload_bytes,
+            self.metrics,
+            self.wheel.now_ms,
+            self.past.write_position,
         )
+        self.catch_up = CatchUp(self.past, self.dispatcher, self.metrics)
         self.limits = Limits(self.settings, self.wheel.now_ms)
         self.subscriptions = Subscriptions(
             self.registry,
@@ -73,6 +127,8 @@ class Harness:
             self.metrics,
             self.limits,
             Backlogs(self.registry, self.settings.max_outgoing_bytes, self.metrics),
+            self.catch_up,
+            self.past.read_token,
         )
         self.gateway = Gateway(
             self.settings, self.authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits
@@ -118,7 +174,8 @@ class Harness:
         for item in data:
             self._ids += 1
             events.append(Event(f"{self._ids}-0", mutation, item, b"", 0))
-        self.dispatcher.deliver("s", events)
+        self.past.events += events
+        self.catch_up.deliver("s", events)
 
     def connect(self, **options: Any) -> Any:
         return connect_appsync(self.url, **options)

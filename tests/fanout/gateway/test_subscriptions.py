@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fanout.model import Bucket
 from tests.fanout.gateway.conftest import Harness
@@ -138,3 +139,121 @@ async def test_those_who_stay_are_not_given_up_with_those_who_leave(harness: Har
         harness.directory.open.set()
         assert await client.receive() == {"type": "start_ack", "id": "stays"}
         assert harness.metrics.subscriptions == 1
+
+
+def position_of(payload: dict[str, Any]) -> str:
+    return str(payload["extensions"]["fanout"]["position"])
+
+
+async def test_who_asks_is_told_where_it_begins_and_where_each_event_is(harness: Harness) -> None:
+    async with harness.connect() as asks, harness.connect() as does_not:
+        harness.deliver({"id": "0", "roomId": "1"})
+        acknowledgement = await asks.start("s", IN_ROOM, {"room": "1"}, fanout={})
+        assert (acknowledgement["type"], position_of(acknowledgement["payload"])) == ("start_ack", "at-1")
+        await does_not.subscribe("s", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 2)
+        assert harness.metrics.groups == 2
+        assert len(harness.directory.registered) == 2
+        harness.deliver({"id": "1", "roomId": "2"}, {"id": "2", "roomId": "1"}, {"id": "3", "roomId": "1"})
+        payloads = [(await asks.receive_data())[1] for _ in range(2)]
+        assert [position_of(payload) for payload in payloads] == ["at-3", "at-4"]
+        assert [payload["data"] for payload in payloads] == [(await does_not.receive_data())[1]["data"] for _ in "12"]
+    await wait_until_async(lambda: harness.metrics.groups == 0)
+    assert harness.directory.registered == []
+
+
+async def test_who_gives_a_position_gets_what_came_after_it_and_goes_on_live(harness: Harness) -> None:
+    async with harness.connect() as client:
+        for number in range(100):
+            harness.deliver({"id": str(number), "roomId": str(number % 2)})
+        acknowledgement = await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-10"})
+        assert position_of(acknowledgement["payload"]) == "at-10"
+        received = [(await client.receive_data())[1] for _ in range(45)]
+        assert [payload["data"]["onCreateMessage"]["id"] for payload in received] == [str(n) for n in range(11, 100, 2)]
+        assert [position_of(payload) for payload in received] == [f"at-{n + 1}" for n in range(11, 100, 2)]
+        harness.deliver({"id": "live", "roomId": "1"})
+        assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == "live"
+        assert (harness.metrics.resumes, harness.metrics.replayed) == (1, 45)
+
+
+async def test_positions_need_not_be_told_to_those_who_resume(harness: Harness) -> None:
+    async with harness.connect() as client:
+        harness.deliver({"id": "1", "roomId": "1"})
+        answer = await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0", "positions": False})
+        assert answer == {"type": "start_ack", "id": "s"}
+        assert (await client.receive_data())[1] == {"data": {"onCreateMessage": {"id": "1"}}}
+
+
+async def test_positions_that_are_none_or_expired_are_refused(harness: Harness) -> None:
+    async with harness.connect() as client:
+        for after, error_type in (("nonsense", "BadRequestException"), ("at-7", "PositionExpired")):
+            answer = await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": after})
+            assert (answer["type"], answer["id"]) == ("error", "s")
+            assert answer["payload"]["errors"][0]["errorType"] == error_type
+            assert harness.metrics.refusals[error_type] == 1
+        assert harness.metrics.groups == 0
+        assert harness.directory.registered == []
+        await client.subscribe("s", IN_ROOM, {"room": "1"})
+
+
+async def test_a_stop_or_a_cut_while_catching_up_leaves_nothing_behind(harness: Harness) -> None:
+    harness.past.may_be_read.clear()
+    harness.deliver(*({"id": str(number), "roomId": "1"} for number in range(30)))
+    async with harness.connect() as client:
+        for _ in range(2):
+            assert (await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0"}))["type"] == "start_ack"
+            assert harness.metrics.groups == 1
+            await client.send({"id": "s", "type": "stop"})
+            assert await client.receive() == {"type": "complete", "id": "s"}
+            assert harness.metrics.groups == 0
+            assert harness.directory.registered == []
+        await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0"})
+    await wait_until_async(lambda: harness.metrics.groups == 0)
+    harness.past.may_be_read.set()
+    async with harness.connect() as client:
+        await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-29"})
+        assert position_of((await client.receive_data())[1]) == "at-30"
+
+
+async def test_what_is_trimmed_while_it_is_replayed_is_told_by_a_close(harness: Harness) -> None:
+    harness.past.may_be_read.clear()
+    harness.deliver({"id": "1", "roomId": "1"})
+    async with harness.connect() as client:
+        await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0"})
+        harness.past.is_trimmed = True
+        harness.past.may_be_read.set()
+        await client.connection.wait_closed()
+        assert client.connection.close_code == 4605
+        assert "history-trimmed" in client.connection.close_reason
+    await wait_until_async(lambda: harness.metrics.groups == 0)
+
+
+async def test_when_events_were_missed_those_who_catch_up_are_told_too(harness: Harness) -> None:
+    harness.past.may_be_read.clear()
+    harness.deliver({"id": "1", "roomId": "1"})
+    async with harness.connect() as client:
+        await client.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0"})
+        harness.gateway.close_subscribers("history-lost")
+        await client.connection.wait_closed()
+        assert client.connection.close_code == 4605
+
+
+async def test_a_replay_waits_for_a_client_that_does_not_read(build_harness: Any) -> None:
+    harness = await build_harness(max_outgoing_bytes=64 * 1024)
+    content = "x" * 10_000
+    # Far more than the system's buffers and the limit hold together.
+    harness.deliver(*({"id": str(number), "roomId": "1", "content": content} for number in range(1500)))
+    async with harness.connect(max_queue=1) as client, harness.connect() as quick:
+        await client.start("s", WITH_CONTENT, {"room": "1"}, fanout={"after": "at-0"})
+        # It has to be read before anything else comes: this client stops reading at its high-water mark.
+        await quick.start("s", IN_ROOM, {"room": "1"}, fanout={"after": "at-0"})
+        for number in range(1500):
+            assert position_of((await quick.receive_data())[1]) == f"at-{number + 1}"
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        assert 0 < harness.metrics.replayed - 1500 < 1500
+        for number in range(1500):
+            assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == str(number)
+        await wait_until_async(lambda: harness.metrics.subscriptions == 2)
+        assert harness.metrics.closes["slow-client"] == 0
+        harness.deliver({"id": "live", "roomId": "1"})
+        assert (await client.receive_data())[1]["data"]["onCreateMessage"]["id"] == "live"

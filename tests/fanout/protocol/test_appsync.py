@@ -117,3 +117,12 @@ def test_errors_are_always_an_array() -> None:
             ]
         },
     }
+
+
+def test_an_acknowledgement_tells_where_a_subscription_begins_if_that_was_asked_for() -> None:
+    assert APPSYNC.started("1") == b'{"type":"start_ack","id":"1"}'
+    assert json.loads(APPSYNC.started("1", "abc")) == {
+        "type": "start_ack",
+        "id": "1",
+        "payload": {"extensions": {"fanout": {"position": "abc"}}},
+    }

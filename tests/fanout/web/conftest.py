@@ -66,6 +66,11 @@ class RememberingBus:
         self.calls.append(list(events))
         return [f"1700000000000-{first + offset}" for offset in range(len(events))]
 
+    async def find_position(self) -> str:
+        if self.failure is not None:
+            raise self.failure
+        return f"at-{len(self.events)}"
+
 
 class RememberingAdministration:
     """Notes what is ordered and answers as it is told to."""
@@ -116,6 +121,7 @@ def app(bus: RememberingBus, administration: RememberingAdministration, schema: 
         publish=bus.publish,
         authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY]), ApiKeys([ADMIN_KEY])),
         administration=administration,
+        find_position=bus.find_position,
         metrics=Metrics(subscriptions=3),
         is_ready=lambda: bus.failure is None,
         settings=Settings(),

@@ -190,3 +190,37 @@ def test_any_json_gives_a_request_or_a_client_fault(body: Any) -> None:
     except BadRequest:
         return
     assert (asked.query, asked.operation_name) == (body["query"], body.get("operationName"))
+
+
+async def test_the_position_is_that_of_before_the_request(subscriber: httpx.AsyncClient, bus: RememberingBus) -> None:
+    body = {"query": CREATE, "variables": VARIABLES, "extensions": {"fanout": {}}}
+    answers = [(await subscriber.post("/graphql", json=body)).json() for _ in range(2)]
+    assert [answer["extensions"] for answer in answers] == [{"fanout": {"position": f"at-{n}"}} for n in (0, 1)]
+    assert all("created" in answer["data"] for answer in answers)
+    answer = (await subscriber.post("/graphql", json={"query": "{ __typename }", "extensions": {"fanout": {}}})).json()
+    assert answer == {"data": {"__typename": "Query"}, "extensions": {"fanout": {"position": "at-2"}}}
+
+
+@pytest.mark.parametrize("extensions", [None, {}, {"fanout": None}, {"fanout": {"positions": False}}, 5, {"other": {}}])
+async def test_who_does_not_ask_is_told_no_position(subscriber: httpx.AsyncClient, extensions: Any) -> None:
+    response = await subscriber.post("/graphql", json={"query": "{ __typename }", "extensions": extensions})
+    assert response.json() == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.parametrize(
+    "asked", [5, {"after": "abc"}, {"overflow": "latest"}, {"unknown": 1}, {"positions": "yes"}], ids=repr
+)
+async def test_a_wrong_wish_is_refused(subscriber: httpx.AsyncClient, bus: RememberingBus, asked: Any) -> None:
+    body = {"query": CREATE, "variables": VARIABLES, "extensions": {"fanout": asked}}
+    response = await subscriber.post("/graphql", json=body)
+    assert response.status_code == 400
+    assert "extensions.fanout" in response.json()["errors"][0]["message"]
+    assert bus.calls == []
+
+
+async def test_without_a_position_nothing_is_executed(subscriber: httpx.AsyncClient, bus: RememberingBus) -> None:
+    bus.failure = AWAY
+    body = {"query": CREATE, "variables": VARIABLES, "extensions": {"fanout": {}}}
+    response = await subscriber.post("/graphql", json=body)
+    assert response.status_code == 503
+    assert bus.calls == []
