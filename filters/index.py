@@ -103,34 +103,37 @@ class FilterIndex(Generic[K]):
         tried: set[object] = set()
         nodes = [self._root]
         for node in nodes:
-            for found in node.find(fields):
-                for members in found:
-                    slots: Iterable[Slot[_Entry[K]]]
-                    if members.__class__ is Slot:
-                        slots = (members,)
-                    elif members.__class__ is dict:
-                        slots = members
+            for members in node.find(fields):
+                slots: Iterable[Slot[_Entry[K]]]
+                if members.__class__ is Slot:
+                    slots = (members,)
+                elif members.__class__ is dict:
+                    slots = members
+                else:
+                    nodes.append(members)
+                    continue
+                for slot in slots:
+                    entry = slot.owner
+                    if entry.may_repeat:
+                        if slot in tried or entry in tried:
+                            continue
+                        tried.add(slot)
+                    for test, path, operand in slot.steps:
+                        if not test(get(path) if path.__class__ is str else read_path(fields, path), operand):
+                            break
                     else:
-                        nodes.append(members)
-                        continue
-                    for slot in slots:
-                        entry = slot.owner
                         if entry.may_repeat:
-                            if slot in tried or entry in tried:
-                                continue
-                            tried.add(slot)
-                        for test, path, operand in slot.steps:
-                            field = get(path) if path.__class__ is str else read_path(fields, path)
-                            if not test(field, operand):
-                                break
+                            tried.add(entry)
+                        if entry.keys.__class__ is dict:
+                            matched.extend(entry.keys)
                         else:
-                            if entry.may_repeat:
-                                tried.add(entry)
-                            if entry.keys.__class__ is dict:
-                                matched.extend(entry.keys)
-                            else:
-                                matched.append(entry.keys)  # type: ignore[arg-type]  # the one key
+                            matched.append(entry.keys)  # type: ignore[arg-type]  # the one key
         return matched
+
+    @property
+    def filter_count(self) -> int:
+        """How many distinct filters the keys have."""
+        return len(self._entries)
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries_by_key

@@ -4,8 +4,8 @@
 |---|---|---|
 | 0 | `eq`, `in` | each value |
 | 1 | `contains`, `containsAny`, `beginsWith` | each element, the needle; the prefix |
-| 2 | `eq` null | the path |
-| 3 | `between`, or a lower and an upper bound | the interval |
+| 2 | `between`, or a lower and an upper bound | the interval |
+| 3 | `eq` null | the path: invented ones hold for every event, so this comes late |
 | 4 | `lt`, `le`, `gt`, `ge` | the bound |
 | none | `ne`, `notIn`, `notContains` | what they exclude is rare, so looking it up would save nothing |
 """
@@ -65,7 +65,7 @@ class Access(NamedTuple):
     conditions: tuple[Condition, ...]
 
 
-_EQUALITY, _PART, _ABSENCE, _INTERVAL, _BOUND = range(5)
+_EQUALITY, _PART, _INTERVAL, _ABSENCE, _BOUND = range(5)
 
 _LOWER = {Operator.GT: (Store.NUMBERS_GT, Store.STRINGS_GT), Operator.GE: (Store.NUMBERS_GE, Store.STRINGS_GE)}
 _UPPER = {Operator.LT: (Store.NUMBERS_LT, Store.STRINGS_LT), Operator.LE: (Store.NUMBERS_LE, Store.STRINGS_LE)}

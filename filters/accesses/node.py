@@ -11,7 +11,7 @@ a client that invents paths adds nothing to the events that do not have them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -28,8 +28,8 @@ from filters.operators import Operator
 
 T = TypeVar("T")
 
-CROWD = 32
-"""Groups that may hang on one spot. Testing as many takes about 8 us; a node of its own costs 1 us and 1 KB."""
+CROWD = 16
+"""Groups that may hang on one spot. Testing as many takes about 4 us; a node of its own costs 1 us and 1 KB."""
 
 
 class Slot(Generic[T]):
@@ -87,19 +87,24 @@ _STORES: dict[Store, tuple[Callable[[], Any], tuple[type, ...]]] = {
 class _Branch:
     """What is known of one name in an object: the stores of the path that ends here, and the names below it."""
 
-    __slots__ = ("below", "finders", "stores")
+    __slots__ = ("below", "finders", "lookups", "stores")
 
     def __init__(self) -> None:
         self.below: dict[str, _Branch] = {}
         self.stores: dict[Store, SpotStore] = {}
         self.finders: dict[type, list[Find]] = {}
         """What to ask, by the class of what the event has here."""
+        self.lookups: dict[type, Callable[[Any], Any]] = {}
+        """Beside that, for classes whose values are themselves the keys: half the time for the most usual question."""
 
     def renew_finders(self) -> None:
-        self.finders = {}
+        self.finders, self.lookups = {}, {}
         for kind, store in self.stores.items():
             for class_ in _STORES[kind][1]:
-                self.finders.setdefault(class_, []).append(store.find)
+                if kind is Store.VALUES and class_ is not bool:
+                    self.lookups[class_] = store.get
+                else:
+                    self.finders.setdefault(class_, []).append(store.find)
 
 
 class Node(Generic[T]):
@@ -150,13 +155,16 @@ class Node(Generic[T]):
                 return True
         return False
 
-    def find(self, event: dict[str, Any]) -> list[Iterable[Any]]:
-        """All that an event has to be tested for: iterables of slots, dicts with slots as keys, and nodes."""
-        found: list[Iterable[Any]] = []
+    def find(self, event: dict[str, Any]) -> list[Any]:
+        """What an event has to be tested for: slots, dicts with slots as keys, and nodes, in a list to be used up.
+
+        Cost: 0.5 us, and what the stores take that are asked.
+        """
+        found: list[Any] = []
         if self.scanned:
-            found.append(self.scanned)
+            found.extend(self.scanned)
         if self._absences:
-            found.append(self._absences.find(event))
+            found.extend(self._absences.find(event))
         _find_below(self._branches, event, found)
         return found
 
@@ -264,17 +272,22 @@ class Node(Generic[T]):
             del parent[name]
 
 
-def _find_below(branches: dict[str, _Branch], fields: dict[str, Any], found: list[Iterable[Any]]) -> None:
-    if len(branches) > len(fields):
-        names: Sequence[str] = [name for name in fields if name in branches]
-    else:
-        names = [name for name in branches if name in fields]
+def _find_below(branches: dict[str, _Branch], fields: dict[str, Any], found: list[Any]) -> None:
+    names: Iterable[str] = branches if len(branches) <= len(fields) else [name for name in fields if name in branches]
     for name in names:
-        branch, field = branches[name], fields[name]
+        field = fields.get(name)
+        if field is None:
+            continue
+        branch = branches[name]
         class_ = field.__class__
         if class_ is dict:
             if branch.below:
                 _find_below(branch.below, field, found)
-        else:
-            for find in branch.finders.get(class_, ()):
-                found.append(find(field))
+            continue
+        look_up = branch.lookups.get(class_)
+        if look_up is not None:
+            members = look_up(field)
+            if members is not None:
+                found.append(members)
+        for find in branch.finders.get(class_, ()):
+            found.extend(find(field))

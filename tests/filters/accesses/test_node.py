@@ -22,12 +22,11 @@ def slot_of(name: str, conditions: Conditions) -> Slot[str]:
 def proposed(node: Node[str], event: dict[str, Any]) -> list[str]:
     """The owners of all slots that a node proposes for an event."""
     owners = []
-    for found in node.find(event):
-        for members in found:
-            if isinstance(members, Node):
-                owners += proposed(members, event)
-            else:
-                owners += [slot.owner for slot in ((members,) if isinstance(members, Slot) else members)]
+    for members in node.find(event):
+        if isinstance(members, Node):
+            owners += proposed(members, event)
+        else:
+            owners += [slot.owner for slot in ((members,) if isinstance(members, Slot) else members)]
     return sorted(owners)
 
 
@@ -94,9 +93,9 @@ class Counted(dict[str, Any]):
 
     asked = 0
 
-    def __getitem__(self, name: str) -> Any:
+    def get(self, name: str, default: Any = None) -> Any:
         Counted.asked += 1
-        return super().__getitem__(name)
+        return super().get(name, default)
 
     def __contains__(self, name: object) -> bool:
         Counted.asked += 1
