@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check conformance faults soak fuzz loadtest bench million lock clean
+.PHONY: help setup run test check conformance faults soak fuzz loadtest bench million bench-matching lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Install everything into .venv
 
@@ -49,6 +49,10 @@ bench: setup ## Measure against the targets of docs/performance.md; ARGS="--only
 
 million: setup ## Hold a million subscribed connections on this machine; ARGS="--connections 100000" for fewer
 	$(BIN)/python -m loadtest.million $(ARGS)
+
+bench-matching: setup ## Measure the filter index with up to 1,000,000 filters, record it and draw docs/performance/matching.svg
+	$(BIN)/python -m tests.bench.measure_filters 1000 10000 100000 1000000 --json docs/performance/matching.json
+	$(BIN)/python -m tests.bench.draw_matching
 
 lock: ## Resolve the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.txt
