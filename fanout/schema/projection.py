@@ -34,6 +34,8 @@ from fanout.schema.selection import TYPENAME, AbstractSelection, ObjectSelection
 
 Path = tuple[Any, str | int] | None
 """Where a value stands: (the place above, name or index). Linked, so that going down costs one small tuple."""
+_Names = dict[str, "_Names | None"]
+"""Response keys of an object; None for what has no fields to look at: leaves and lists."""
 Errors = list[dict[str, Any]]
 Complete = Callable[[Any, Path, Errors], Any]
 Coerce = Callable[[Any], Any]
@@ -69,29 +71,24 @@ class Projection:
         selection: of the subscription type, with exactly one field.
     """
 
-    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "_root", "key")
+    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "_names", "key")
 
     def __init__(self, schema: GraphQLSchema, selection: ObjectSelection) -> None:
         [field] = selection.fields
         self.key = selection.key
         self._alias = field.response_key
         self._name = field.name
-        self._root = field
+        self._names = _list_names(field.selection)
         self._is_required = is_non_null_type(field.type)
         self._complete = _Compiler(schema).compile_object(selection)
 
     def selects(self, path: Sequence[str]) -> bool:
         """Whether a payload has a value at this path: response keys below the subscription field, through no list."""
-        field = self._root
-        for position, name in enumerate(path):
-            if position and is_list_type(get_nullable_type(field.type)):
+        names: _Names | None = self._names
+        for name in path:
+            if names is None or name not in names:
                 return False
-            selection = field.selection
-            choices = selection.by_type.values() if isinstance(selection, AbstractSelection) else (selection,)
-            found = [one for choice in choices if choice for one in choice.fields if one.response_key == name]
-            if not found:
-                return False
-            field = found[0]
+            names = names[name]
         return True
 
     def complete(self, data: object) -> tuple[dict[str, Any] | None, Errors]:
@@ -248,6 +245,17 @@ def _complete_value(
             raise _Nulled(error.message, (path, key)) from None
         errors.append({"message": error.message, "path": _list_keys((path, key))})
     return None
+
+
+def _list_names(selection: ObjectSelection | AbstractSelection | None) -> _Names:
+    """The response keys below a field, without the types, which would keep the whole schema."""
+    names: _Names = {}
+    choices = selection.by_type.values() if isinstance(selection, AbstractSelection) else (selection,)
+    for choice in choices:
+        for field in choice.fields if choice else ():
+            leads_on = field.selection is not None and not is_list_type(get_nullable_type(field.type))
+            names[field.response_key] = _list_names(field.selection) if leads_on else None
+    return names
 
 
 def _pass(value: Any) -> Any:
