@@ -7,6 +7,7 @@ one. Never waits; knows no history.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from fanout.model import Event
 from filters import FilterIndex
 
 logger = logging.getLogger("fanout.engine")
+
+# About 2 ms: what `flush_in_steps` writes between two turns of the event loop.
+_WRITES_PER_STEP = 400
 
 
 class Left(NamedTuple):
@@ -79,6 +83,7 @@ class Cohorts:
         self._by_group: dict[Group, dict[Places, _Cohort]] = {}
         self._filled: dict[_Cohort, None] = {}
         self._left: list[Left] = []
+        self._writes = 0
         self.pending_bytes = 0
         """Of payloads that `flush` is to write."""
         self.size = 0
@@ -107,7 +112,7 @@ class Cohorts:
         if cohort is None:
             cohort = cohorts[others] = _Cohort(group, joining.places, self.place)
         else:
-            self._write(cohort)
+            deque(self._write(cohort), maxlen=0)
         cohort.members.setdefault(len(joining.id_bytes), {})[joining] = None
         self.size += 1
 
@@ -122,10 +127,21 @@ class Cohorts:
 
     def flush(self) -> list[Left]:
         """Write what was offered. Returns those who are left out from now on."""
+        deque(self.flush_in_steps(), maxlen=0)
+        return self.take_left()
+
+    def flush_in_steps(self) -> Iterator[None]:
+        """Write what was offered, a bounded number of writes at a time.
+
+        Until it is exhausted nothing may be added or offered; subscriptions may end. `take_left` is to follow.
+        """
         for cohort in self._filled:
-            self._write(cohort)
+            yield from self._write(cohort)
         self._filled.clear()
         self.pending_bytes = 0
+
+    def take_left(self) -> list[Left]:
+        """Those who are left out from now on."""
         left, self._left = self._left, []
         return left
 
@@ -170,7 +186,7 @@ class Cohorts:
                     self.pending_bytes += len(payload)
                     self._filled[cohort] = None
 
-    def _write(self, cohort: _Cohort) -> None:
+    def _write(self, cohort: _Cohort) -> Iterator[None]:
         count = len(cohort.payloads)
         if count:
             for length, members in cohort.members.items():
@@ -182,9 +198,13 @@ class Cohorts:
                         joining.write(joining.id_bytes.join(parts))
                         self._metrics.deliveries += count
                         self._metrics.replayed += count
+                        self._writes += 1
                     if not has_got or joining.is_congested:
                         del members[joining]
                         self.size -= 1
                         self._left.append(Left(joining, self.place if has_got else cohort.since, has_got))
+                    if self._writes >= _WRITES_PER_STEP:
+                        self._writes = 0
+                        yield
             cohort.payloads.clear()
         cohort.since = self.place

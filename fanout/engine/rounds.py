@@ -19,8 +19,8 @@ event twice, misses one or gets it too early, at whatever moment anything happen
   which is the target of streams that this turn has read already.
 
 Bounds: one chunk of entries per stream read, the tap, and for each client one batch beyond what makes it congested.
-Between batches the event loop goes on, so live events are not held up for longer than one batch takes. An event is
-matched and encoded once for all who get it.
+Between batches, and after every few hundred writes, the event loop goes on, so that live events are not held up. An
+event is matched and encoded once for all who get it.
 """
 
 from __future__ import annotations
@@ -161,18 +161,20 @@ class Round:
             aboard.offer(place, event)
             count += 1
             if count >= _BATCH_EVENTS or aboard.pending_bytes >= _BATCH_BYTES:
-                self._flush(aboard)
+                await self._flush(aboard)
                 count = 0
-                await asyncio.sleep(0)
         while waiting and waiting[-1].places[stream] <= chunk.reached:
             aboard.add(waiting.pop())
-        self._flush(aboard)
-        await asyncio.sleep(0)
+        await self._flush(aboard)
 
-    def _flush(self, aboard: Cohorts) -> None:
-        for joining, place, _ in aboard.flush():
+    async def _flush(self, aboard: Cohorts) -> None:
+        """Write to everybody aboard, who belong to nobody else meanwhile, and let the event loop go on in between."""
+        for _ in aboard.flush_in_steps():
+            await asyncio.sleep(0)
+        for joining, place, _ in aboard.take_left():
             joining.places = (*joining.places[: aboard.stream], place, *joining.places[aboard.stream + 1 :])
             self._leave(joining)
+        await asyncio.sleep(0)
 
     async def _finish(self, target: Places) -> bool:
         """Make those live who are at the target of every stream."""

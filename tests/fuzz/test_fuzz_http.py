@@ -37,6 +37,7 @@ class Site:
         self.app: FastAPI = create_app(
             api=api,
             publish=self.bus.publish,
+            find_position=self.bus.find_position,
             authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY])),
             administration=RememberingAdministration(),
             metrics=Metrics(),

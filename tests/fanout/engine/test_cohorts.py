@@ -149,3 +149,20 @@ async def test_a_defect_with_one_event_does_not_stop_the_others() -> None:
     cohorts.flush()
     assert len(client.got) == 2
     assert world.metrics.drops["internal-error"] == 1
+
+
+async def test_many_writes_are_done_in_steps() -> None:
+    world = World()
+    cohorts = build(world)
+    clients = [join(world, "a") for _ in range(1000)]
+    for client in clients:
+        cohorts.add(client)
+    offer(world, cohorts, "a")
+    steps = cohorts.flush_in_steps()
+    next(steps)
+    assert sum(bool(client.got) for client in clients) == 400
+    # One that ends in between gets nothing more.
+    clients[-1].is_over = True
+    assert len(list(steps)) == 1
+    assert [len(client.got) for client in clients] == [1] * 999 + [0]
+    assert [left.joining for left in cohorts.take_left()] == [clients[-1]]

@@ -240,3 +240,22 @@ async def test_one_that_is_ended_on_the_way_is_left_alone() -> None:
     await until(lambda: stays.is_live)
     assert len(gone.got) == count
     assert not gone.is_live
+
+
+async def test_what_the_tap_holds_goes_to_those_who_could_take_it_and_later_to_the_others() -> None:
+    def step() -> None:
+        # While the last chunk is on its way, one more event is taken: it comes through the tap.
+        if world.reads == 1 and len(world.entries[0]) == 1:
+            world.publish("a")
+            world.route_all()
+
+    world = World(step=step)
+    world.publish("a")
+    world.route_all()
+    first = world.join("a", (START,), capacity=2)
+    # On the same connection: what the first is given fills its buffer before the second's turn.
+    second = world.join("a", (START,), beside=first)
+    await until(lambda: len(first.got) + len(second.got) >= 2)
+    await until(lambda: first.is_live and second.is_live, first.read)
+    for client in (first, second):
+        check(client, world, (START,))
