@@ -36,6 +36,23 @@ def test_a_large_set_as_it_is_cut_and_emptied() -> None:
     assert not intervals
 
 
+def test_chunks_that_disappear_take_nothing_else_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole chunks go, from the front and from anywhere, so that the others move into other runs."""
+    monkeypatch.setattr("filters.accesses.intervals._LARGEST_CHUNK", 3)
+    monkeypatch.setattr("filters.accesses.intervals._RUN", 2)
+    for step in (1, 7, 23):
+        intervals: Intervals[int] = Intervals()
+        plain = {(start, start + (90 if start % 9 == 0 else start % 4)): start for start in range(60)}
+        for key, start in plain.items():
+            intervals[key] = start
+        for key in [list(plain)[number * step % 60] for number in range(60)]:
+            del intervals[key], plain[key]
+            for field in range(0, 150, 10):
+                expected = [start for (first, last), start in plain.items() if first <= field <= last]
+                assert sorted(intervals.find(field)) == expected
+        assert not intervals
+
+
 def test_only_chunks_that_reach_a_value_are_looked_into() -> None:
     """Of 20,000 disjoint intervals, whatever the value, a few chunks' worth of ends are compared."""
 
