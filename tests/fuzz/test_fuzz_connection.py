@@ -214,7 +214,8 @@ def test_what_a_connection_keeps_is_bounded(
         await wire.settle()
         client.take_written()
         harness = wire.harness
-        shared = (wire, harness, harness.gateway, harness.registry, harness.settings, wire._state.connections)
+        gateway = (harness.gateway, harness.subscriptions, harness.catch_up, harness.registry, harness.settings)
+        shared = (wire, harness, *gateway, wire._state.connections)
         retained = measure_retained_bytes(client.protocol, (*shared, client.transport, asyncio.get_running_loop()))
         assert retained < _MOST_RETAINED_BYTES
         client.lose()
