@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
+from fanout.engine.dispatch import add_position
 from fanout.gateway.overflow import Keeper, add_dropped, name_policy, read_value
 from fanout.model import Overflow, OverflowPolicy
 from fanout.protocol import APPSYNC, join_parts
@@ -45,10 +46,12 @@ def test_the_value_that_is_kept_apart(payload: bytes, path: tuple[str, ...], exp
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers() | st.text()), st.integers(1, 10**9), st.booleans())
-def test_the_marker_adds_itself_and_changes_nothing_else(value: dict[str, object], dropped: int, has: bool) -> None:
-    payload = orjson.dumps(
-        {"data": {"onX": str(value)}, **({"extensions": {"fanout": {"position": "p"}}} if has else {})}
-    )
+def test_the_marker_adds_itself_and_changes_nothing_else(
+    value: dict[str, object], dropped: int, is_positioned: bool
+) -> None:
+    payload = write(str(value))
+    if is_positioned:
+        payload = add_position(payload, b"MTIzLTQ")
     expected = orjson.loads(payload)
     expected.setdefault("extensions", {}).setdefault("fanout", {})["dropped"] = dropped
     assert orjson.loads(add_dropped(payload, dropped)) == expected
