@@ -67,7 +67,10 @@ class Authorizer:
         return self._admin_keys.check(headers.get(API_KEY_HEADER))
 
     def holds(self, identity: Identity) -> bool:
-        """Whether a client that was authorized as this identity would still be: not revoked, not expired."""
+        """Whether a client that was authorized as this identity would still be: not revoked, not expired.
+
+        By what the identity itself says, without the credentials: modes with credentials of their own (JWT) are asked here.
+        """
         return self._api_keys.holds(identity)
 
     def next_expiry(self) -> float:
