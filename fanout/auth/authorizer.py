@@ -69,7 +69,7 @@ class Authorizer:
     def holds(self, identity: Identity) -> bool:
         """Whether a client that was authorized as this identity would still be: not revoked, not expired.
 
-        By what the identity itself says, without the credentials: modes with credentials of their own (JWT) are asked here.
+        By what the identity itself says, without credentials: further modes are asked here too.
         """
         return self._api_keys.holds(identity)
 
