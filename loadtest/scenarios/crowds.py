@@ -59,6 +59,7 @@ class Held:
     kernel: KernelMemory | None = None
     spread: list[int] = field(default_factory=list)
     broadcast_seconds: list[float] = field(default_factory=list)
+    room_events: int = 0
     room_seconds: float = 0.0
     keep_alives: int = 0
 
@@ -84,7 +85,7 @@ def hold_crowd(setting: Setting, count: int, *, timeout_s: float = 300.0) -> tup
     limit = raise_descriptor_limit()
     workers = max(-(-count // (limit - _DESCRIPTORS_SPARE)), 2)
     processes = -(-count // (limit - _DESCRIPTORS_SPARE))
-    held = Held(count, workers, processes)
+    held = Held(count, workers, processes, room_events=min(_ROOM_EVENTS, count // 2))
     rooms = min(_ROOMS, max(count // 10, 1))
     descriptors: dict[int, int] = {}
 
@@ -142,7 +143,7 @@ def describe_crowd(scenario: str, held: Held, books: Books | None) -> Outcome:
             scenario,
             f"{held.connections:,} subscribed connections, {held.workers} gateways, "
             f"{held.processes_of_clients} processes of clients, one Redis",
-            f"all reached {_BROADCASTS} times, {_ROOM_EVENTS} events to random rooms reached exactly"
+            f"all reached {_BROADCASTS} times, {held.room_events} events to random rooms reached exactly"
             if is_met
             else f"{held.held:,} held; {held.stopped_by or 'not all were reached'}",
             "all subscribed, all reached, rooms reached exactly",
@@ -211,8 +212,8 @@ def _reach(held: Held, stage: Stage, rooms: int, tell: Callable[[str], None]) ->
         held.broadcast_seconds.append(_publish_and_wait(stage, EVERYBODY))
     draw_room = draw_rooms(rooms, rooms)
     times = []
-    for number in range(_ROOM_EVENTS):
-        tell(f"room {number + 1} of {_ROOM_EVENTS}")
+    for number in range(held.room_events):
+        tell(f"room {number + 1} of {held.room_events}")
         times.append(_publish_and_wait(stage, draw_room()))
         if stage.fleet.is_behind:
             break

@@ -8,13 +8,13 @@ from loadtest.report import Outcome
 
 
 def test_results_are_written_and_put_into_the_docs(tmp_path, capsys, monkeypatch):
-    assert bench.main(["--quick", "--only", "burst", "--output", str(tmp_path / "out")]) == 0
+    assert bench.main(["--quick", "--only", "latency", "--output", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "bench.json").read_text())
-    assert [outcome["scenario"] for outcome in report["outcomes"]] == ["burst"]
+    assert [outcome["scenario"] for outcome in report["outcomes"]] == ["latency"]
     table = (tmp_path / "out" / "bench.md").read_text()
     shown = capsys.readouterr()
     assert shown.out == table
-    assert "burst: " in shown.err
+    assert "latency: " in shown.err
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
