@@ -11,6 +11,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -44,6 +45,7 @@ def run_single(
 ) -> None:
     """Serve in this process until told to stop. Raises what `fanout.service.serve` raises."""
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, source, redis_url, listeners, tls, on_ready))
 
@@ -112,6 +114,15 @@ def run_workers(
         worker.join(again=bool(failures))
     if failures and not stopping.is_set():
         raise FanoutError(failures[0])
+
+
+def _raise_descriptor_limit() -> None:
+    # A connection is a descriptor. Shells give 1,024, for programs that use select(); the hard limit is what is meant.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:  # macOS has a limit of the kernel's below an unlimited hard one
+        logger.warning("the limit of file descriptors stays at %d: %s", soft, error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -158,6 +159,16 @@ async def test_a_worker_that_dies_is_replaced() -> None:
         assert any("a worker ended with exit code -9" in line for line in served.log), served.log
         async with connect_appsync(served.url) as client:
             await client.subscribe("s", ON_CREATE)
+
+
+def test_as_many_descriptors_as_the_hard_limit_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        with serve() as served:
+            assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def list_workers(served: Served) -> list[int]:
