@@ -72,6 +72,8 @@ class Metrics:
     """Malformed entries put aside."""
     duplicates: int = 0
     """Events dropped because their idempotency key was seen before."""
+    paths_over_limit: int = 0
+    """Registrations placed in the catch-all bucket because their field had `max_indexed_paths` paths in use."""
     missed: Counter[str] = field(default_factory=Counter)
     """Times that this gateway had to tell its clients that events may have been missed, by reason."""
     resumes: int = 0

@@ -197,6 +197,7 @@ async def _assemble(
         missed=close_subscribers,
         metrics=metrics,
         announced=obey,
+        describe_mismatch=api.describe_mismatch,
     )
     limits = Limits(settings, wheel.now_ms)
     catch_up = CatchUp(bus.history, dispatcher, metrics)
@@ -232,7 +233,7 @@ async def _assemble(
         authorizer=authorizer,
         administration=administration,
         metrics=metrics,
-        is_ready=lambda: gateway.admission.describe_unreadiness() or bus.is_ready,
+        is_ready=lambda: gateway.admission.describe_unreadiness() or bus.refusal or bus.is_ready,
         settings=settings,
     )
     await bus.start()

@@ -110,6 +110,12 @@ class Settings(BaseModel):
     """Malformed entries kept for a look."""
     read_batch_size: PositiveInt = 512
     """Events taken per read: bounds the time that one batch holds the event loop."""
+    read_batch_bytes: PositiveInt = 4 * 1024 * 1024
+    """About how much is taken per read: the number of events follows the size of those before."""
+    publish_buffer_bytes: PositiveInt = 16 * 1024 * 1024
+    """Events of `/graphql` and `/events` that wait for Redis; beyond that the answer is 503."""
+    max_indexed_paths: PositiveInt = 16
+    """Filter paths per subscription field by which a gateway is looked up; each costs every event about 1 us."""
     lease_ms: PositiveInt = 5_000
     """How long a dead router keeps its stream before another gateway takes over; renewed at a third of it."""
     heartbeat_interval_ms: PositiveInt = 3_000

@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from fanout.bus.announcements import Announced, Announcements, Handle
 from fanout.bus.client import AccessRefused, Backoff, Endpoint, Link
+from fanout.bus.entries import DescribeMismatch
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
+from fanout.bus.path_limit import PathLimit
 from fanout.bus.placement import Placement
 from fanout.bus.publisher import Publisher
+from fanout.bus.refusals import Refusals
 from fanout.bus.replay import ReplayReader
 from fanout.bus.router import Route, Router
 from fanout.bus.slots import find_slot
@@ -42,6 +45,7 @@ class Bus:
             `internal-error`, and `announcements-missed`: then what an operator ordered may have passed by.
         metrics: counted into, see `fanout.metrics`.
         announced: called with each announcement, this gateway's own included; see `Announcements`.
+        describe_mismatch: says why data cannot be the result of a mutation; such entries are put aside.
 
     Raises:
         ConfigurationError: a URL that cannot be used.
@@ -56,6 +60,7 @@ class Bus:
         missed: Callable[[str], None],
         metrics: Metrics,
         announced: Handle | None = None,
+        describe_mismatch: DescribeMismatch | None = None,
     ) -> None:
         self._endpoint = Endpoint(redis_url)
         self._endpoint.topology.failed_over = self._note_failover
@@ -65,8 +70,10 @@ class Bus:
         self._links: list[Link] = []
         self._tasks: list[asyncio.Task[None]] = []
         keys = self._keys = Keys(settings.key_prefix)
+        self._refusals = Refusals()
+        self._paths = PathLimit(settings.max_indexed_paths, metrics)
         self._local = LocalGateway(
-            settings, keys, self._open_link, deliver, self._tell_missed, self._wake_router, metrics
+            settings, keys, self._open_link, deliver, self._tell_missed, self._wake_router, metrics, self._refusals
         )
         self._registration = self._local.membership.registration
         self._announcements = Announcements(
@@ -79,7 +86,14 @@ class Bus:
         )
         self._stream_of = settings.stream_of
         self._publishers = {
-            stream: Publisher(stream, settings.stream_max_length, self._open_link("publisher"), metrics)
+            stream: Publisher(
+                stream,
+                settings.stream_max_length,
+                settings.publish_buffer_bytes,
+                self._open_link("publisher"),
+                metrics,
+                self._refusals,
+            )
             for stream in settings.stream
         }
         placement = Placement(len(settings.stream), settings.lease_ms)
@@ -106,6 +120,8 @@ class Bus:
                 self._local.intake,
                 metrics,
                 placement,
+                self._refusals,
+                describe_mismatch,
             )
             for stream in settings.stream
         }
@@ -117,8 +133,13 @@ class Bus:
 
     @property
     def is_ready(self) -> bool:
-        """Whether Redis answers and knows this gateway. Events published now arrive."""
-        return bool(self._tasks) and self._local.membership.is_verified
+        """Whether Redis answers, knows this gateway, and refuses it nothing. Events published now arrive."""
+        return bool(self._tasks) and self._local.membership.is_verified and not self._refusals.reason
+
+    @property
+    def refusal(self) -> str:
+        """What Redis refuses this gateway now, in words that may be shown to anybody; empty: nothing."""
+        return self._refusals.reason
 
     async def start(self) -> None:
         """Join the gateways and begin to read.
@@ -144,7 +165,7 @@ class Bus:
         self._run("inbox", self._local.read_inbox)
         self._run("announcements", self._announcements.run)
         for stream, publisher in self._publishers.items():
-            self._run(f"publisher to {stream}", publisher.run)
+            self._run(f"publisher to {stream}", publisher.run, is_delivering=False)
         if len(self._routers) > 1:
             self._run("positions", self.history.run)
         for stream, router in self._routers.items():
@@ -175,11 +196,16 @@ class Bus:
         Waits while Redis is away. A cancelled call leaves nothing behind. Costs one shared round trip, or nothing if
         this gateway is in all of the buckets.
         """
-        await self._registration.register(buckets)
+        buckets = tuple(buckets)
+        try:
+            await self._registration.register(self._paths.place(buckets))
+        except asyncio.CancelledError:
+            self._paths.take_back(buckets)
+            raise
 
     def release(self, buckets: Iterable[Bucket]) -> None:
         """Count one registration of each bucket less; the last one is left after `bucket_linger_ms`. Never awaits."""
-        self._registration.release(buckets)
+        self._registration.release(self._paths.take_back(buckets))
 
     async def publish(self, events: Sequence[NewEvent]) -> list[str]:
         """Append events to their streams and return their ids.
@@ -241,18 +267,23 @@ class Bus:
         self._metrics.missed[reason] += 1
         self._missed(reason)
 
-    def _run(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=f"bus {name}"))
+    def _run(self, name: str, run: Callable[[], Awaitable[None]], *, is_delivering: bool = True) -> None:
+        running = self._keep_running(name, run, is_delivering)
+        self._tasks.append(asyncio.create_task(running, name=f"bus {name}"))
 
-    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a task that ends only by a defect of ours, or of `deliver`; then tell, and run it again."""
+    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]], is_delivering: bool) -> None:
+        """Run a task that ends only by a defect of ours, or of `deliver`; then run it again.
+
+        If it is one that events go through on their way to subscribers, these are told.
+        """
         backoff = Backoff()
         has_failed = False
         while True:
             try:
                 if has_failed:
                     has_failed = False
-                    self._tell_missed("internal-error")
+                    if is_delivering:
+                        self._tell_missed("internal-error")
                 await run()
             except Exception:
                 _logger.exception("defect in the bus (%s), starting it again", name)

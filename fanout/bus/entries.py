@@ -7,7 +7,7 @@ In an inbox an event keeps its stream and id; besides events there are notes fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ import orjson
 
 from fanout.bus.client import Argument
 from fanout.model import Event, NewEvent
+
+DescribeMismatch = Callable[[str, object], str]
+"""Why data cannot be the result of a mutation; empty if it can be."""
 
 _LONGEST_DEAD_VALUE_BYTES = 4096
 _MOST_DEAD_FIELDS = 16
@@ -80,18 +83,22 @@ def event_fields(event: NewEvent) -> list[Argument]:
     return fields
 
 
-def parse_event(entry_id: bytes, fields: Sequence[bytes]) -> tuple[Event, str]:
+def parse_event(
+    entry_id: bytes, fields: Sequence[bytes], describe_mismatch: DescribeMismatch | None = None
+) -> tuple[Event, str]:
     """Read an entry of the event stream.
 
     Args:
         entry_id: as Redis writes it.
         fields: names and values in turn.
+        describe_mismatch: says why data cannot be a mutation's result.
 
     Returns:
         The event, and its idempotency key or an empty string.
 
     Raises:
-        Malformed: a missing field, data that is not JSON, text that is not UTF-8, an `at` that is no number of ms.
+        Malformed: a missing field, data that is not JSON or cannot be the mutation's result, text that is not UTF-8,
+            an `at` that is no number of ms.
     """
     values = _by_name(fields)
     mutation, data = values.get(b"mutation"), values.get(b"data")
@@ -104,9 +111,12 @@ def parse_event(entry_id: bytes, fields: Sequence[bytes]) -> tuple[Event, str]:
         raise Malformed(f"field 'id' is longer than {_LONGEST_KEY_BYTES} bytes")
     at = values.get(b"at")
     try:
-        return _event(entry_id, mutation, data, at), key.decode()
+        event, text = _event(entry_id, mutation, data, at), key.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"not UTF-8: {error.reason}") from None
+    if describe_mismatch is not None and (mismatch := describe_mismatch(event.mutation, event.data)):
+        raise Malformed(f"field 'data' does not fit: {mismatch}")
+    return event, text
 
 
 def inbox_fields(stream: str, event: Event) -> list[Argument]:

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from fanout.bus.client import BLOCK_MS, Backoff, Link
+from fanout.bus.client import BLOCK_MS, Backoff, CommandRefused, Link
 from fanout.bus.entries import EntryId, Malformed, Note, parse_id, parse_inbox_entry
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.membership import Membership
 from fanout.bus.positions import Position, Replaced, advance, parse_stream_info
+from fanout.bus.read_size import ReadSize
+from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
 from fanout.model import Event
 from fanout.settings import Settings
@@ -35,6 +37,7 @@ class Inbox:
         intake: takes the events.
         noted: called with each note of a router, in order with the events.
         missed: called with a reason when unread entries were trimmed.
+        refusals: noted when Redis refuses to let it be read.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class Inbox:
         intake: Intake,
         noted: Callable[[Note], None],
         missed: Callable[[str], None],
+        refusals: Refusals,
     ) -> None:
         self._key = keys.inbox(gateway_id)
-        self._batch_size = settings.read_batch_size
+        self._read_size = ReadSize(settings.read_batch_size, settings.read_batch_bytes)
+        self._refusals = refusals
         self._max_length = settings.inbox_max_length
         self._link = link
         self._membership = membership
@@ -67,7 +72,12 @@ class Inbox:
             await self._membership.wait_verified()
             try:
                 await self._read_batch()
+                self._refusals.clear("inbox")
                 backoff.reset()
+            except CommandRefused as error:
+                if self._refusals.note("inbox", error):
+                    _logger.warning("cannot read the inbox: %s", error)
+                await backoff.pause()
             except Unavailable:
                 await backoff.pause()
 
@@ -78,17 +88,19 @@ class Inbox:
             await self._progress.wait()
 
     async def _read_batch(self) -> None:
+        count = self._read_size.count
         (answer,) = await self._link.call(
-            ("XREAD", "COUNT", self._batch_size, "BLOCK", BLOCK_MS, "STREAMS", self._key, str(self._position.id)),
+            ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._key, str(self._position.id)),
             wait_ms=BLOCK_MS,
         )
         if answer is None:
             return
         entries = answer[0][1]
+        self._read_size.note(entries)
         ids = [parse_id(entry[0]) for entry in entries]
         position = Position(ids[-1], self._position.read + len(ids))
         # Routers trim to `inbox_max_length`, so if unread entries were trimmed, then at least as many were left.
-        if len(ids) >= min(self._batch_size, self._max_length):
+        if len(ids) >= min(count, self._max_length):
             (info,) = await self._link.call(("XINFO", "STREAM", self._key), refusable=1)
             try:
                 position, lost = advance(self._position, ids, parse_stream_info(info))

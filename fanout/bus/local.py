@@ -17,6 +17,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.lease import create_checkpoint
 from fanout.bus.membership import Membership
 from fanout.bus.positions import Position, parse_stream_info, present_position
+from fanout.bus.refusals import Refusals
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.settings import Settings
@@ -33,6 +34,7 @@ class LocalGateway:
         missed: called with a reason; see `Bus`.
         released: called with a stream whose router gave up the lease.
         metrics: what is taken is counted.
+        refusals: noted when Redis refuses something.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class LocalGateway:
         missed: Callable[[str], None],
         released: Callable[[str], None],
         metrics: Metrics,
+        refusals: Refusals,
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._missed = missed
+        self._refusals = refusals
         self._released = released
         self._control_link = open_link("control")
         self._inbox_link = open_link("inbox")
@@ -55,7 +59,7 @@ class LocalGateway:
         self._inbox: Inbox | None = None
         self._inbox_changed = asyncio.Event()
         self.intake = Intake(deliver, metrics)
-        self.membership = Membership(settings, keys, self._control_link, self._entered, missed, metrics)
+        self.membership = Membership(settings, keys, self._control_link, self._entered, missed, metrics, refusals)
 
     @property
     def gateway_id(self) -> str:
@@ -125,5 +129,6 @@ class LocalGateway:
             self.intake,
             self.note,
             self._missed,
+            self._refusals,
         )
         self._inbox_changed.set()

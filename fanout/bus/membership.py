@@ -11,9 +11,10 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
-from fanout.bus.client import Backoff, Link
+from fanout.bus.client import Backoff, CommandRefused, Link
 from fanout.bus.entries import HELLO, Note, note_fields
 from fanout.bus.keys import Keys
+from fanout.bus.refusals import Refusals
 from fanout.bus.registration import InboxGone, Registration
 from fanout.bus.sweep import Sweeper, clean
 from fanout.errors import Unavailable
@@ -33,6 +34,7 @@ class Membership:
         entered: called with a new gateway id when it is known to Redis and in no bucket yet.
         lost: called with a reason, after `entered`, when the gateway had to join anew: events may have passed it by.
         metrics: passed on to the registration.
+        refusals: noted when Redis refuses something.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Membership:
         entered: Callable[[str], Awaitable[None]],
         lost: Callable[[str], None],
         metrics: Metrics,
+        refusals: Refusals,
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._link = link
         self._entered = entered
         self._lost = lost
+        self._refusals = refusals
         self._wake = asyncio.Event()
         self._verified = asyncio.Event()
         # Why the gateway has to join anew; empty: it is a member.
@@ -100,6 +104,13 @@ class Membership:
             except InboxGone:
                 _logger.warning("gateway %s is not known to Redis any more, joining anew", self.gateway_id)
                 self.join_anew("membership-lost")
+            except CommandRefused as error:
+                # The connection is good: what was written before stands, and events go on coming.
+                if not self._verified.is_set():
+                    self.suspect()
+                if self._refusals.note("registration", error):
+                    _logger.warning("cannot register this gateway or its buckets: %s", error)
+                await backoff.pause()
             except Unavailable as error:
                 self.suspect()
                 if not is_away:
@@ -135,6 +146,7 @@ class Membership:
                 _logger.warning("gateway %s was silent for too long, cleaned up after it", gateway_id)
         elif write_in == 0:
             await self.registration.write_round(self._link, self.gateway_id)
+            self._refusals.clear("registration")
         else:
             beat_in = self._next_beat - now
             try:

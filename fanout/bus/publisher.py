@@ -6,15 +6,21 @@ Knows the stream's name and format, not who reads it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from fanout.bus.client import Command, CommandRefused, Link
 from fanout.bus.entries import event_fields
+from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import NewEvent
+
+_logger = logging.getLogger(__name__)
 
 _MOST_EVENTS_PER_TRIP = 1000
 
@@ -22,11 +28,12 @@ _MOST_EVENTS_PER_TRIP = 1000
 class _Call:
     """One call of `publish` that waits."""
 
-    __slots__ = ("commands", "done", "size")
+    __slots__ = ("bytes", "commands", "done", "size")
 
-    def __init__(self, commands: list[Command], size: int) -> None:
+    def __init__(self, commands: list[Command], events: Sequence[NewEvent]) -> None:
         self.commands = commands
-        self.size = size
+        self.size = len(events)
+        self.bytes = sum(len(event.data) + len(event.key) for event in events)
         self.done: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
 
@@ -36,13 +43,21 @@ class Publisher:
     Args:
         stream: the event stream.
         max_length: events kept in it (`MAXLEN ~`).
+        buffer_bytes: data of all calls that wait for Redis; a single call may be larger.
         link: connection of its own.
         metrics: `events_published` is counted.
+        refusals: noted when Redis refuses an event.
     """
 
-    def __init__(self, stream: str, max_length: int, link: Link, metrics: Metrics) -> None:
+    def __init__(
+        self, stream: str, max_length: int, buffer_bytes: int, link: Link, metrics: Metrics, refusals: Refusals
+    ) -> None:
         self._stream = stream
         self._max_length = max_length
+        self._buffer_bytes = buffer_bytes
+        self._waiting_bytes = 0
+        self._refusals = refusals
+        self._part = f"publisher to {stream}"
         self._link = link
         self._metrics = metrics
         self._waiting: deque[_Call] = deque()
@@ -56,8 +71,8 @@ class Publisher:
             The stream ids, in the order of `events`.
 
         Raises:
-            Unavailable: Redis did not answer or refused. If the connection broke they may be published nevertheless;
-                trying again with the same idempotency keys is safe.
+            Unavailable: Redis did not answer or refused, or too much waits for it already. If the connection broke they
+                may be published nevertheless; trying again with the same idempotency keys is safe.
         """
         if self._is_closed:
             raise Unavailable("this gateway is stopping")
@@ -66,21 +81,32 @@ class Publisher:
         appends: list[Command] = [
             ("XADD", self._stream, "MAXLEN", "~", self._max_length, "*", *event_fields(event)) for event in events
         ]
-        call = _Call(appends if len(appends) == 1 else [("MULTI",), *appends, ("EXEC",)], len(events))
+        call = _Call(appends if len(appends) == 1 else [("MULTI",), *appends, ("EXEC",)], events)
+        if self._waiting_bytes and self._waiting_bytes + call.bytes > self._buffer_bytes:
+            raise Unavailable("too many events wait for Redis already: try again later")
         self._waiting.append(call)
+        self._waiting_bytes += call.bytes
         self._wake.set()
-        ids = await call.done
+        try:
+            ids = await call.done
+        except CommandRefused as error:
+            if self._refusals.note(self._part, error):
+                _logger.warning("cannot publish to stream %s: %s", self._stream, error)
+            raise
+        finally:
+            self._waiting_bytes -= call.bytes
+        self._refusals.clear(self._part)
         self._metrics.events_published += len(ids)
         return ids
 
     async def run(self) -> None:
         """Do what is asked for, for ever."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
             while self._waiting:
                 if calls := self._take_calls():
                     await self._make_trip(calls)
+            self._wake.clear()
+            await self._wake.wait()
 
     def close(self) -> None:
         """Refuse what waits and whatever comes. Never awaits."""
@@ -111,6 +137,10 @@ class Publisher:
             for call in calls:
                 _settle(call, Unavailable("this gateway is stopping"))
             raise
+        except Exception:  # our defect: whoever waits is told, and `Bus` logs it and starts this task again
+            for call in calls:
+                _settle(call, Unavailable("internal error"))
+            raise
         start = 0
         for call in calls:
             end = start + len(call.commands)
@@ -126,7 +156,8 @@ def _read_answers(answers: list[Any]) -> list[str] | Unavailable:
     ids = answers[-1] if len(answers) > 1 else answers
     for entry_id in ids:
         if not isinstance(entry_id, bytes):
-            return Unavailable(f"Redis refused an event: {entry_id}")
+            text = f"Redis refused an event: {entry_id}"
+            return CommandRefused(text, entry_id) if isinstance(entry_id, ResponseError) else Unavailable(text)
     return [entry_id.decode() for entry_id in ids]
 
 

@@ -28,6 +28,7 @@ from fanout.bus.entries import (
     RELEASED,
     REPLACED,
     TRIMMED,
+    DescribeMismatch,
     EntryId,
     Malformed,
     Note,
@@ -41,9 +42,12 @@ from fanout.bus.epochs import renew_epoch
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost
+from fanout.bus.log_limit import LogLimit
 from fanout.bus.lookup import Lookup
 from fanout.bus.placement import Placement
 from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
+from fanout.bus.read_size import ReadSize
+from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import Event
@@ -97,6 +101,8 @@ class Router:
         intake: takes this gateway's own events.
         metrics: what is routed, forwarded and put aside is counted.
         placement: shared by all routers of this gateway.
+        refusals: noted when Redis refuses to do what routing needs.
+        describe_mismatch: says why data cannot be a mutation's result; None: nothing is looked at.
     """
 
     def __init__(
@@ -111,6 +117,8 @@ class Router:
         intake: Intake,
         metrics: Metrics,
         placement: Placement,
+        refusals: Refusals,
+        describe_mismatch: DescribeMismatch | None = None,
     ) -> None:
         self._stream = stream
         self._settings = settings
@@ -122,6 +130,11 @@ class Router:
         self._intake = intake
         self._metrics = metrics
         self._placement = placement
+        self._refusals = refusals
+        self._part = f"router of {stream}"
+        self._describe_mismatch = describe_mismatch
+        self._read_size = ReadSize(settings.read_batch_size, settings.read_batch_bytes)
+        self._log_limit = LogLimit()
         self._lookup = Lookup(keys, lambda: gateway.gateway_id)
         self._lease = Lease(keys, stream, settings.lease_ms)
         self._wake = asyncio.Event()
@@ -149,7 +162,8 @@ class Router:
                 _logger.warning("the lease of stream %s went to another gateway", self._stream)
             except CommandRefused as error:
                 # Nobody else notices: the connection is good. For example a stream's key that holds something else.
-                _logger.warning("cannot route stream %s: %s", self._stream, error)
+                if self._refusals.note(self._part, error):
+                    _logger.warning("cannot route stream %s: %s", self._stream, error)
                 await backoff.pause()
             except Unavailable:
                 await backoff.pause()
@@ -194,6 +208,7 @@ class Router:
             _logger.info("routing stream %s from %s", self._stream, self._position.id)
             while True:
                 await self._route_next()
+                self._refusals.clear(self._part)
                 if placement.is_needed and placement.may_give_up(await self._lease.read_wish(self._commands)):
                     break
         finally:
@@ -253,13 +268,15 @@ class Router:
     async def _route_next(self) -> None:
         """Read what is there, or wait for it, and route it."""
         block_ms = min(self._renew_ms, BLOCK_MS)
-        command = ("XREAD", "COUNT", self._settings.read_batch_size, "BLOCK", block_ms, "STREAMS", self._stream)
+        command = ("XREAD", "COUNT", self._read_size.count, "BLOCK", block_ms, "STREAMS", self._stream)
         (answer,) = await self._reads.call((*command, str(self._position.id)), wait_ms=block_ms)
         if answer is None:
             await self._lease.renew(self._commands)
             await self._check(await self._read_info(), [])
             return
-        batch = self._parse(answer[0][1])
+        entries = answer[0][1]
+        self._read_size.note(entries)
+        batch = self._parse(entries)
         targets, answers = await self._lookup.find(
             self._commands, batch.events, [("XINFO", "STREAM", self._stream), *self._claims(batch)], refusable=1
         )
@@ -277,7 +294,7 @@ class Router:
         for entry_id, fields in entries:
             batch.ids.append(parse_id(entry_id))
             try:
-                event, key = parse_event(entry_id, fields)
+                event, key = parse_event(entry_id, fields, self._describe_mismatch)
                 linked = self._route(event.mutation)
                 if linked is None:
                     raise Malformed(f"mutation {event.mutation[:100]!r} is not in the schema")
@@ -290,7 +307,9 @@ class Router:
         return batch
 
     def _dead_letter(self, entry_id: bytes, fields: Sequence[bytes], reason: str) -> Command:
-        _logger.warning("entry %s of stream %s is put aside: %s", entry_id.decode(), self._stream, reason)
+        if (held_back := self._log_limit.admit()) is not None:
+            more = f" (and {held_back} others before it)" if held_back else ""
+            _logger.warning("entry %s of stream %s is put aside%s: %s", entry_id.decode(), self._stream, more, reason)
         self._metrics.dead_letters += 1
         key, length = self._keys.dead_letters(self._stream), self._settings.dead_letter_max_length
         # Under the id that it had, so that an entry that is routed twice is put aside once.
@@ -379,6 +398,8 @@ class Router:
             await self._restart()
             return False
         if lost:
+            # Who was stopped and has lost the lease knows nothing of what its successor has routed.
+            await self._lease.renew(self._commands)
             _logger.warning("%d entries of stream %s were trimmed before they were routed", lost, self._stream)
             await self._tell_all(Note(TRIMMED, self._stream, info.first_kept_id))
         self._position = position
@@ -387,6 +408,7 @@ class Router:
     async def _restart(self) -> None:
         """Go on from the present, after telling everybody."""
         position = present_position(await self._read_info())
+        await self._lease.renew(self._commands)
         # First, so that no position from before outlives it, whatever is interrupted here.
         await renew_epoch(self._commands, self._keys, self._stream)
         await self._tell_all(Note(REPLACED, self._stream, position.id))

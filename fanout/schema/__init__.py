@@ -4,6 +4,7 @@
     documents   text of a client -> valid document (wording: AppSync's texts for mistakes)
     planner     SubscribeRequest -> Plan: field + filter (arguments, templates) + projection (selection)
     mutations   document -> response + events
+    results     what a mutation's result can be
     api         all of it for one schema, replaced at once by a reload
 
 Knows nothing of connections, Redis or HTTP; nothing here waits.
@@ -15,6 +16,7 @@ from fanout.schema.directives import AuthDirective
 from fanout.schema.mutations import MutationExecutor, MutationResult
 from fanout.schema.planner import Changed, Plan, PlanSource, SubscriptionPlanner
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
+from fanout.schema.results import describe_mismatch
 from fanout.schema.sdl import CHAT_SDL_PATH, ApiSchema, load_chat_schema, parse_schema
 
 __all__ = [
@@ -33,4 +35,5 @@ __all__ = [
     "MutationExecutor",
     "MutationResult",
     "build_limits",
+    "describe_mismatch",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.mutations import MutationExecutor
 from fanout.schema.planner import Plan, SubscriptionPlanner
+from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
 
@@ -23,16 +24,18 @@ class Api:
         ConfigurationError: settings for a subscription field that does not exist, or a bad template.
     """
 
-    __slots__ = ("executor", "planner", "schema")
+    __slots__ = ("_results", "executor", "planner", "schema")
 
     def __init__(self, schema: ApiSchema, settings: Settings) -> None:
         self.schema = schema
         self.planner = SubscriptionPlanner(schema, settings)
         self.executor = MutationExecutor(schema, settings)
+        self._results = ResultKinds(schema)
 
     def become(self, other: Api) -> None:
         """Serve what `other` does from now on."""
         self.schema, self.planner, self.executor = other.schema, other.planner, other.executor
+        self._results = other._results
 
     def plan(self, request: SubscribeRequest, identity: Identity) -> Plan:
         """See `SubscriptionPlanner.plan`."""
@@ -45,3 +48,7 @@ class Api:
     def route(self, mutation: str) -> tuple[str, ...] | None:
         """The same; None where there is no such mutation."""
         return self.schema.subscriptions_of(mutation) if mutation in self.schema.mutations else None
+
+    def describe_mismatch(self, mutation: str, data: object) -> str:
+        """Why `data` cannot be the result of a mutation; empty if it can be, or if there is no such mutation."""
+        return self._results.describe_mismatch(mutation, data)

@@ -13,12 +13,11 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from graphql import GraphQLOutputType, get_nullable_type, is_composite_type, is_list_type
 
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, LimitExceeded
 from fanout.model import NewEvent
-from fanout.schema import Api, ApiSchema
+from fanout.schema import Api, ApiSchema, describe_mismatch
 from fanout.settings import Settings
 from fanout.web.answers import answer_json
 from fanout.web.body import HttpLimits, read_json
@@ -146,7 +145,7 @@ def _parse_data(item: dict[str, Any], mutation: str, schema: ApiSchema) -> bytes
     data = item["data"]
     mutation_type = schema.graphql.mutation_type
     assert mutation_type is not None
-    fault = _describe_mismatch(data, mutation_type.fields[mutation].type)
+    fault = describe_mismatch(data, mutation_type.fields[mutation].type)
     if fault:
         raise BadRequest(f'"data" is {_kind(data)}: {fault}')
     try:
@@ -155,20 +154,6 @@ def _parse_data(item: dict[str, Any], mutation: str, schema: ApiSchema) -> bytes
     except orjson.JSONEncodeError:
         # All else that cannot be written as JSON cannot have been read from JSON.
         raise BadRequest('"data" is nested too deeply: 254 levels is the limit') from None
-
-
-def _describe_mismatch(data: object, output_type: GraphQLOutputType) -> str:
-    """Why `data` cannot be a result of this type; empty if it can, as far as its outermost kind tells."""
-    nullable = get_nullable_type(output_type)
-    if data is None:
-        return "publish only results, a mutation without one has no event"
-    if is_list_type(nullable):
-        return "" if isinstance(data, list) else f"this mutation's result is a list ({output_type})"
-    if not is_composite_type(nullable) or isinstance(data, dict):
-        return ""
-    if isinstance(data, str):
-        return f"this mutation's result is an object ({output_type}); send the object itself, not its JSON text"
-    return f"this mutation's result is an object ({output_type})"
 
 
 def _parse_id(value: object) -> str:

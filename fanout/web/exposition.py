@@ -66,6 +66,7 @@ COUNTERS = (
     _Row("resumes", "Subscriptions that began after a position that their client gave."),
     _Row("entries_replayed", "Stream entries read again for subscriptions that resume."),
     _Row("replayed", "Messages written to subscribers from the past of a stream, counted as deliveries too."),
+    _Row("paths_over_limit", "Registrations placed in the catch-all bucket because of `max_indexed_paths`."),
     _Row("missed", "Times that clients were told that events may have been missed, by reason.", "reason"),
     _Row("subscriptions_ended", "Subscriptions ended by the service one by one, by reason.", "reason"),
     _Row("admin_calls", "Calls of the admin API answered by this gateway, by what was asked for.", "call"),

@@ -74,7 +74,15 @@ class Gateway:
         self.events: list[tuple[str, Event]] = []
         self.missed: list[str] = []
         self.delivering: Callable[[list[Event]], None] = lambda events: None
-        self.bus = Bus(self.settings, url, ROUTES.get, self._deliver, self.missed.append, self.metrics)
+        self.bus = Bus(
+            self.settings,
+            url,
+            ROUTES.get,
+            self._deliver,
+            self.missed.append,
+            self.metrics,
+            describe_mismatch=lambda mutation, data: "" if isinstance(data, dict) else "it is no object",
+        )
 
     @property
     def numbers(self) -> list[int]:

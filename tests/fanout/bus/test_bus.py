@@ -345,6 +345,34 @@ async def test_a_delivery_that_fails_is_told_and_does_not_stop_the_stream(
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_defect_in_publishing_is_nothing_to_tell_subscribers(
+    url: str, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(url)
+    publisher = gateway.bus._publishers[STREAM]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publisher, "_take_calls", lambda: [][0])
+        publishing = asyncio.create_task(gateway.bus.publish([message("a", 1)]))
+        await until(lambda: "defect in the bus (publisher" in caplog.text)
+    await publishing
+    await until(lambda: gateway.numbers == [1])
+    assert gateway.missed == []
+
+
+async def test_filters_beyond_the_limit_of_paths_get_their_events(url: str, start_gateway: Start) -> None:
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    gateway = await start_gateway(url, max_indexed_paths=2)
+    buckets = [Bucket("onCreateMessage", f"path{number}", "n1") for number in range(5)]
+    await gateway.bus.register(buckets)
+    assert gateway.metrics.paths_over_limit == 3
+    assert gateway.metrics.buckets == 3
+    await router.bus.publish([NewEvent("createMessage", b'{"number":%d,"path%d":1}' % (n, n)) for n in range(5)])
+    await until(lambda: gateway.numbers == list(range(5)))
+    gateway.bus.release(buckets)
+    await until(lambda: gateway.metrics.buckets == 0)
+
+
 async def test_start_says_in_one_line_what_is_wrong(short_directory: Path) -> None:
     gateway = Gateway(f"unix://user:hunter2@{short_directory}/none.sock")
     with pytest.raises(Unavailable, match="No such file or directory; check that it runs") as caught:

@@ -16,6 +16,7 @@ from fanout.bus.inbox import Inbox
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.membership import Membership
+from fanout.bus.refusals import Refusals
 from fanout.metrics import Metrics
 from fanout.model import Event
 from tests.fanout.bus.harness import Gate, Gateway, until, until_redis
@@ -30,9 +31,12 @@ class Reader:
         self.told: list[object] = []
         self.on_deliver: Callable[[], None] = lambda: None
         checked = Gateway(url, **settings).settings
+        self.refusals = Refusals()
         self.control = Link(Endpoint(url), "control")
         self.link = Link(Endpoint(url), "inbox", lambda: self.membership.suspect())
-        self.membership = Membership(checked, KEYS, self.control, self._entered, lambda reason: None, Metrics())
+        self.membership = Membership(
+            checked, KEYS, self.control, self._entered, lambda reason: None, Metrics(), self.refusals
+        )
         self.inbox = Inbox(
             self.membership.gateway_id,
             checked,
@@ -42,6 +46,7 @@ class Reader:
             Intake(self._deliver, Metrics()),
             self.told.append,
             self.told.append,
+            self.refusals,
         )
         self.key = KEYS.inbox(self.membership.gateway_id)
 

@@ -13,6 +13,7 @@ from fanout.bus.entries import HELLO, RELEASED, REPLACED, START, TRIMMED, EntryI
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.positions import Position
+from fanout.bus.refusals import Refusals
 from fanout.metrics import Metrics
 from fanout.model import Event
 from tests.fanout.bus.harness import Gateway, until
@@ -32,6 +33,7 @@ class Local:
             lambda reason: self.told.append(f"missed {reason}"),
             lambda stream: self.told.append(f"released {stream}"),
             Metrics(),
+            Refusals(),
         )
 
     def _open(self, url: str, name: str) -> Link:

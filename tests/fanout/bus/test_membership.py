@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from fanout.bus.client import Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.membership import Membership
+from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from tests.fanout.bus.harness import QUICK, Gate, Gateway, room, until, until_redis
@@ -31,6 +32,7 @@ class Member:
             self._entered,
             lambda reason: self.calls.append("lost"),
             Metrics(),
+            Refusals(),
         )
         self.task: asyncio.Task[None] | None = None
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from fanout.bus.client import Command, Endpoint, Link
 from fanout.bus.publisher import Publisher
+from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import NewEvent
@@ -31,7 +32,8 @@ class Publishing:
     def __init__(self, url: str) -> None:
         self.link = CountingLink(Endpoint(url), "publisher")
         self.metrics = Metrics()
-        self.publisher = Publisher("s", 100, self.link, self.metrics)
+        self.refusals = Refusals()
+        self.publisher = Publisher("s", 100, 1000, self.link, self.metrics, self.refusals)
         self.task = asyncio.create_task(self.publisher.run())
 
 
@@ -83,9 +85,42 @@ async def test_all_or_none(publishing: Publishing, redis: Redis) -> None:
         with pytest.raises(Unavailable, match="refused"):
             await publishing.publisher.publish(events)
     await redis.delete("s")
+    assert "publisher to s" in publishing.refusals.reason
     # A call that is refused does not hurt the one beside it.
     assert len(await publishing.publisher.publish([NewEvent("m", b"1")])) == 1
     assert publishing.metrics.events_published == 1
+    assert publishing.refusals.reason == ""
+
+
+async def test_what_waits_is_bounded_in_bytes(publishing: Publishing, redis: Redis) -> None:
+    """Events of 100 bytes, and a buffer of 1,000; one call may be larger than that if nothing waits."""
+    publishing.link.may_go = asyncio.Event()
+    small, large = NewEvent("m", b"1" * 100), NewEvent("m", b"1" * 2000)
+    waiting = [asyncio.create_task(publishing.publisher.publish([small])) for _ in range(10)]
+    await until(lambda: publishing.link.trips)
+    with pytest.raises(Unavailable, match="too many events wait"):
+        await publishing.publisher.publish([small])
+    given_up = waiting.pop()
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    waiting.append(asyncio.create_task(publishing.publisher.publish([small])))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="too many events wait"):
+        await publishing.publisher.publish([small])
+    publishing.link.may_go.set()
+    await asyncio.gather(*waiting)
+    assert len(await publishing.publisher.publish([large])) == 1
+
+
+async def test_a_defect_leaves_nobody_waiting(publishing: Publishing) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    publishing.link.call = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(Unavailable, match="internal error"):
+        await publishing.publisher.publish([NewEvent("m", b"1")])
+    with pytest.raises(ZeroDivisionError):
+        await publishing.task
 
 
 async def test_a_call_that_was_given_up_before_it_was_sent_publishes_nothing(

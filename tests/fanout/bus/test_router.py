@@ -16,12 +16,15 @@ from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.placement import Placement
 from fanout.bus.positions import Position
+from fanout.bus.refusals import Refusals
 from fanout.bus.router import Router
+from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import Event
 from tests.fanout.bus.harness import (
     ROUTES,
     STREAM,
+    ClusterClient,
     Gate,
     Gateway,
     GatewayProcess,
@@ -210,7 +213,9 @@ async def test_the_own_inbox_is_read_out_before_own_events_are_delivered(url: st
     event_id = await redis.xadd(STREAM, {"mutation": "createMessage", "data": "{}"})
     commands, reads = Link(Endpoint(url), "commands"), Link(Endpoint(url), "reads")
     settings = Gateway(url, lease_ms=90).settings
-    router = Router(STREAM, settings, keys, commands, reads, member, ROUTES.get, intake, metrics, Placement(1, 90))
+    router = Router(
+        STREAM, settings, keys, commands, reads, member, ROUTES.get, intake, metrics, Placement(1, 90), Refusals()
+    )
     task = asyncio.create_task(router.run())
     await until(lambda: member.asked is not None)
     assert member.asked == ("me", EntryId(*map(int, inbox_end.split("-"))))
@@ -407,6 +412,95 @@ async def test_malformed_entries_are_put_aside_and_skipped(
     assert dead[3][1][b"mutation"] == b"deleteEverything"
     assert max(len(value) for _, fields in dead for value in fields.values()) == 4096
     assert ids[0] in caplog.text
+
+
+async def test_data_that_cannot_be_the_mutations_result_is_put_aside(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    gateway = await start_gateway(url)
+    for data in ("null", "[]", '"{}"', '{"roomId": "a", "number": 1}'):
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": data})
+    await until(lambda: gateway.numbers == [1])
+    dead = await redis.xrange(DEAD)
+    assert [fields["data"] for _, fields in dead] == ["null", "[]", '"{}"']
+    assert {fields["error"] for _, fields in dead} == {"field 'data' does not fit: it is no object"}
+
+
+async def test_a_flood_of_malformed_entries_is_counted_and_does_not_fill_the_log(
+    url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(url)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for _ in range(300):
+            pipeline.xadd(STREAM, {"no": "event"})
+        await pipeline.execute()
+    await until(lambda: gateway.metrics.dead_letters == 300)
+    assert caplog.text.count("is put aside") == 10
+
+
+@pytest.mark.parametrize("refused", ["XADD", "WRONGTYPE", "SADD", "XREAD"])
+async def test_a_gateway_that_is_refused_something_is_not_ready_and_says_why(
+    url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    rules = ["on", ">hunter2", "~*", "&*", "+@all"]
+    await set_user(redis, "some", *rules)
+    gateway = await start_gateway(url.replace("://", "://some:hunter2@", 1), **FOREVER)
+    await until(lambda: gateway.is_router and gateway.bus.is_ready)
+    waiting = None
+    if refused == "WRONGTYPE":
+        await redis.set(STREAM, "no stream")
+        part = f"router of {STREAM}"
+    else:
+        await set_user(redis, "some", f"-{refused.lower()}")
+        part = {"XADD": f"publisher to {STREAM}", "SADD": "registration", "XREAD": "inbox"}[refused]
+    if refused == "XADD":
+        with pytest.raises(Unavailable, match="permissions"):
+            await gateway.bus.publish([message("a", 0)])
+    if refused == "SADD":
+        waiting = asyncio.create_task(gateway.bus.register([room("a")]))
+    await until(lambda: part in gateway.bus.refusal)
+    assert not gateway.bus.is_ready
+    assert gateway.bus.refusal.startswith("Redis refuses commands of this gateway (")
+    await redis.delete(STREAM)
+    await set_user(redis, "some", *rules)
+    if waiting is not None:
+        await waiting
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers[-1:] == [1])
+    await until(lambda: gateway.bus.is_ready and gateway.bus.refusal == "")
+    assert gateway.metrics.missed["membership-lost"] == 0
+
+
+async def test_a_stopped_router_that_lost_its_lease_tells_nobody_of_a_loss(
+    url: str, redis: Redis, gate: Gate, start_gateway: Start
+) -> None:
+    """Its successor has routed what is trimmed by the time it goes on."""
+    stopped = await start_gateway(gate.url, **FOREVER)
+    await until(lambda: stopped.is_router)
+    successor = await start_gateway(url, **FOREVER)
+    for gateway in (stopped, successor):
+        await gateway.bus.register([room("a")])
+    await successor.bus.publish([message("a", 0)])
+    await until(lambda: stopped.numbers == successor.numbers == [0])
+    gate.hold_after(b"XREAD")
+    await until(lambda: gate.is_holding)
+    for number in range(1, 20):
+        await successor.bus.publish([message("a", number)])
+    await until(lambda: successor.numbers == list(range(20)))
+    await redis.xtrim(STREAM, maxlen=1, approximate=False)
+    gate.release()
+    await until(lambda: stopped.numbers == list(range(20)))
+    await successor.bus.publish([message("a", 20)])
+    for gateway in (stopped, successor):
+        await until(lambda gateway=gateway: gateway.numbers == list(range(21)))
+        assert gateway.missed == []
+
+
+async def set_user(redis: Redis, name: str, *rules: str) -> None:
+    if isinstance(redis, ClusterClient):
+        await redis.acl_setuser(name, *rules)
+    else:
+        await redis.execute_command("ACL", "SETUSER", name, *rules)
 
 
 async def test_dead_letters_are_bounded_and_not_doubled(url: str, redis: Redis, start_gateway: Start) -> None:
