@@ -106,6 +106,7 @@ class Bus:
             self._local.intake,
             route,
             metrics,
+            describe_mismatch,
         )
         """The streams' past, for subscribers who resume."""
         self._routers = {

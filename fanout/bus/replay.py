@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fanout.bus.client import Command, Link
-from fanout.bus.entries import START, EntryId, Malformed, parse_event, parse_id
+from fanout.bus.entries import START, DescribeMismatch, EntryId, Malformed, parse_event, parse_id
 from fanout.bus.epochs import UNKNOWN, EpochReader
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
@@ -92,6 +92,7 @@ class ReplayReader:
         intake: what it has taken.
         route: the subscription fields that a mutation is linked to; None for an unknown mutation.
         metrics: what is read is counted.
+        describe_mismatch: says why data cannot be a mutation's result; routers have put such entries aside.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class ReplayReader:
         intake: Intake,
         route: Callable[[str], tuple[str, ...] | None],
         metrics: Metrics,
+        describe_mismatch: DescribeMismatch | None = None,
     ) -> None:
+        self._describe_mismatch = describe_mismatch
         self._streams = sorted(settings.stream)
         self._numbers = {stream: number for number, stream in enumerate(self._streams)}
         self._keys = keys
@@ -297,7 +300,7 @@ class ReplayReader:
             if place in dropped:
                 continue
             try:
-                event, _ = parse_event(entry_id, fields)
+                event, _ = parse_event(entry_id, fields, self._describe_mismatch)
             except Malformed:
                 continue  # the router has told
             if self._route(event.mutation):
