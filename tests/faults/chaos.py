@@ -86,6 +86,7 @@ class Chaos:
         for _ in range(gateways):
             await self._start_gateway()
         await self._scene.crowd.join(WANTS, subscribers_per_want)
+        await self._scene.crowd.join(WANTS, subscribers_per_want, is_resuming=True)
         await self._scene.crowd.join(WANTS[-2:], 1, dialect=Dialect.TRANSPORT_WS)
 
     async def play_round(self) -> Round:
@@ -194,7 +195,9 @@ class Chaos:
         for subscriber in leaving:
             crowd.subscribers.remove(subscriber)
             await subscriber.stop()
-        await crowd.join([subscriber.want for subscriber in leaving])
+        for is_resuming in (False, True):
+            wants = [subscriber.want for subscriber in leaving if subscriber.is_resuming is is_resuming]
+            await crowd.join(wants, is_resuming=is_resuming)
 
     async def publish_a_burst(self, draw: random.Random) -> None:
         await self._scene.publisher.publish(draw.randint(500, 3000), at_once=200)

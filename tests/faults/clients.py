@@ -139,7 +139,7 @@ class Subscriber:
         self.position: str | None = None
         self._books = books
         self._choose_port = choose_port
-        self._is_resuming = is_resuming
+        self.is_resuming = is_resuming
         self._is_narrow = is_narrow
         self._comes_back = comes_back
         self._connection: _Connection | None = None
@@ -196,6 +196,8 @@ class Subscriber:
                 self._initialised.set_result(None)
             case "start_ack":
                 self._go_live(is_acknowledged=True)
+                if self.is_resuming:
+                    self.position = message["payload"]["extensions"]["fanout"]["position"]
             case "error" | "connection_error":
                 self._on_refusal(message)
             case "ping":
@@ -262,7 +264,7 @@ class Subscriber:
     def _build_start(self) -> dict[str, Any]:
         operation: dict[str, Any] = {"query": self.want.query, "variables": dict(self.want.variables)}
         extensions: dict[str, Any] = {}
-        if self._is_resuming:
+        if self.is_resuming:
             extensions["fanout"] = {} if self.position is None else {"after": self.position}
         if self.dialect is Dialect.TRANSPORT_WS:
             return {"id": _ID, "type": "subscribe", "payload": operation | {"extensions": extensions}}
@@ -272,7 +274,9 @@ class Subscriber:
 
     def _go_live(self, is_acknowledged: bool) -> None:
         if self.life is None:
-            self.life = self._books.open(self.name, self.want, is_acknowledged)
+            # AppSync's dialect alone has a place for the position where a subscription begins.
+            is_exact = is_acknowledged and self.is_resuming
+            self.life = self._books.open(self.name, self.want, is_acknowledged, is_exact)
         assert self._started is not None
         self._started.set_result(None)
 
@@ -280,7 +284,7 @@ class Subscriber:
         assert "errors" not in payload, f"{self.name}: {payload}"
         assert self.life is not None, f"{self.name}: data before the acknowledgement"
         self._books.receive(self.life, payload["data"]["onCreateMessage"])
-        if self._is_resuming:
+        if self.is_resuming:
             self.position = payload["extensions"]["fanout"]["position"]
 
     def _on_refusal(self, message: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ Knows no process, no socket and nothing of how Fanout works; only what it promis
 
 - One publisher writes event after event, so per stream the numbers of the events are the order of the stream.
 - A *life* is one subscription from its acknowledgement to its end. What it received in a stream has to be one unbroken
-  run of the events that it wants: in order, each once, as published. The run begins at the latest with the first event
-  whose publishing began after the acknowledgement was seen.
+  run of the events that it wants: in order, each once, as published. It begins with the first event whose publishing
+  began after the acknowledgement was seen. What was under way at that moment may come too, in order and once, but need
+  not be complete: a router that had looked before forwards it where others want it, and nowhere else.
+- A subscriber that was told the position where it begins receives exactly what comes after that: nothing is optional.
 - A life that is still live has received the run to its end. One that ended was told so, by a close or by the loss of
   its connection: it may lack what came after its last receipt, and nothing before that.
 - A subscriber that resumes after its last position lives on: over all its connections it receives one unbroken run.
@@ -122,7 +124,8 @@ class Life:
         subscriber: a name for people.
         want: what it asked for.
         due_from: number of the first event that is due; None while that is not known, since not every dialect
-            acknowledges: then it is due from its first receipt on.
+            acknowledges: then what is published after its first receipt is due.
+        is_exact: nothing is optional from its first receipt on.
         ending: how it ended; empty while it is live.
         last: number of the last receipt.
         findings: what was wrong with its receipts.
@@ -131,6 +134,7 @@ class Life:
     subscriber: str
     want: Want
     due_from: int | None
+    is_exact: bool = False
     ending: str = ""
     last: int = -1
     findings: list[Finding] = field(default_factory=list)
@@ -139,6 +143,10 @@ class Life:
     @property
     def is_live(self) -> bool:
         return not self.ending
+
+    def is_due(self, number: int) -> bool:
+        """Whether it has to come, if it is wanted and comes after what came already."""
+        return self.is_exact or (self.due_from is not None and number >= self.due_from)
 
 
 class Books:
@@ -169,9 +177,9 @@ class Books:
 
     # What the subscribers write
 
-    def open(self, subscriber: str, want: Want, is_acknowledged: bool = True) -> Life:
+    def open(self, subscriber: str, want: Want, is_acknowledged: bool = True, is_exact: bool = False) -> Life:
         """A subscription was acknowledged just now."""
-        life = Life(subscriber, want, len(self.events) if is_acknowledged else None)
+        life = Life(subscriber, want, len(self.events) if is_acknowledged else None, is_exact)
         self.lives.append(life)
         return life
 
@@ -186,7 +194,7 @@ class Books:
         if event is None:
             return
         if life.due_from is None:
-            life.due_from = number
+            life.due_from = len(self.events)
             life.runs.clear()
         wanted = self._list_wanted(life.want, event.stream)
         run = self._find_run(life, event.stream, wanted)
@@ -200,7 +208,7 @@ class Books:
         elif run.is_begun and index < run.at:
             life.findings.append(Finding(Kind.DUPLICATE, life.subscriber, number))
         else:
-            run.skipped.update(wanted[run.at : index])
+            run.skipped.update(filter(life.is_due, wanted[run.at : index]))
             run.at = index + 1
             run.is_begun = True
 
@@ -225,7 +233,7 @@ class Books:
         for stream in self._list_streams():
             wanted = self._list_wanted(life.want, stream)
             run = self._find_run(life, stream, wanted)
-            if any(number in self._accepted for number in wanted[run.at :]):
+            if any(number in self._accepted and life.is_due(number) for number in wanted[run.at :]):
                 return False
         return True
 
@@ -241,7 +249,7 @@ class Books:
             run = self._find_run(life, stream, wanted)
             missing |= run.skipped
             if life.is_live and life.due_from is not None:
-                missing.update(wanted[run.at :])
+                missing.update(filter(life.is_due, wanted[run.at :]))
         missing &= self._accepted.keys()
         return [*life.findings, *(Finding(Kind.MISSING, life.subscriber, number) for number in sorted(missing))]
 

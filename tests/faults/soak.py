@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=_DEFAULT_MINUTES, help="begin no round after that")
     parser.add_argument("--rounds", type=int, help="end after so many rounds")
     parser.add_argument("--gateways", type=int, default=3)
-    parser.add_argument("--subscribers", type=int, default=5, help="for each of the wants")
+    parser.add_argument("--subscribers", type=int, default=3, help="for each want, and as many that resume")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}, {options.minutes:g} minutes, {options.gateways} gateways", flush=True)

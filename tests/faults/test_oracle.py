@@ -139,7 +139,28 @@ def test_without_an_acknowledgement_it_counts_from_the_first_receipt() -> None:
     publish(books, 3)
     assert books.judge() == []
     books.receive(life, books.events[1].to_data())
-    assert books.judge() == [Finding(Kind.MISSING, "s", 2)]
+    assert books.judge() == []
+    publish(books, 1)
+    assert books.judge() == [Finding(Kind.MISSING, "s", 3)]
+
+
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_what_was_under_way_at_the_acknowledgement_may_come_in_parts_unless_the_beginning_was_told(
+    is_exact: bool,
+) -> None:
+    books = Books()
+    publish(books, 4)
+    life = books.open("s", Want(), is_exact=is_exact)
+    publish(books, 2)
+    for number in (1, 3):
+        books.receive(life, books.events[number].to_data())
+    assert not books.is_caught_up(life)
+    for number in (4, 5):
+        books.receive(life, books.events[number].to_data())
+    assert books.is_caught_up(life)
+    assert books.judge() == ([Finding(Kind.MISSING, "s", 2)] if is_exact else [])
+    books.receive(life, books.events[0].to_data())
+    assert Kind.DUPLICATE in kinds(books), "in order all the same"
 
 
 def test_findings_are_told_to_people() -> None:

@@ -184,12 +184,15 @@ async def test_a_replica_that_lacks_the_last_events_takes_over() -> None:
         replica.client.replicaof("NO", "ONE")
         scene.deployment.stop(other)
         await scene.publisher.publish(50)
-        await scene.crowd.wait_caught_up([one for one in scene.crowd.subscribers if one.port != other.port])
+        near = [one for one in scene.crowd.subscribers if one.port != other.port]
+        await scene.crowd.wait_caught_up(near)
         subscribed = len(scene.crowd.subscribers)
         await fail_over(scene, address, replica)
         await scene.publisher.publish(200)  # more than was lost, before anybody can have looked
+        # The router has its lease back and has told; a gateway that took the lease just then would know of nothing.
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= len(near))
         scene.deployment.go_on(other)
-        await wait_until_async(lambda: scene.books.count_endings() == {"4605": subscribed})
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= subscribed)
         await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
         await scene.publisher.publish(100)
 
