@@ -32,8 +32,9 @@ def main(minutes: float, first_seed: int) -> int:
     seed = first_seed
     while seed == first_seed or time.monotonic() - started < minutes * 60:
         print(f"fuzz: seed {seed}, {EXAMPLES_PER_ROUND} examples per test", flush=True)
-        if run_round(seed):
-            print(f"fuzz: failed; run it again with `make fuzz MINUTES=1 SEED={seed}`")
+        if code := run_round(seed):
+            # A negative code is the number of the signal that ended it.
+            print(f"fuzz: failed with exit code {code}; run it again with `make fuzz MINUTES=1 SEED={seed}`")
             return 1
         seed += 1
     rounds, spent_minutes = seed - first_seed, (time.monotonic() - started) / 60
