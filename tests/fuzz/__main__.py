@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.fuzz.effort import EXAMPLES_VARIABLE
 
-EXAMPLES_PER_ROUND = 1500
+EXAMPLES_PER_ROUND = 400
 
 
 def run_round(seed: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from fanout.bus.client import Command, Endpoint, Link
@@ -12,8 +13,8 @@ from fanout.errors import Unavailable
 class GatedLink(Link):
     """A `Link` whose calls are executed, wholly or in part, when the test lets them pass."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint, "gated")
+    def __init__(self, endpoint: Endpoint, name: str, lost: Callable[[], None] | None = None) -> None:
+        super().__init__(endpoint, name, lost)
         self._permission: asyncio.Future[int | None] | None = None
         self._done = asyncio.Event()
 
@@ -40,3 +41,13 @@ class GatedLink(Link):
         self._done.clear()
         permission.set_result(executed)
         await self._done.wait()
+
+
+class NoPause:
+    """In place of `Backoff`: the test decides when a failed call is tried again."""
+
+    async def pause(self) -> None:
+        await asyncio.sleep(0)
+
+    def reset(self) -> None:
+        pass

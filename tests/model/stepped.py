@@ -18,12 +18,12 @@ from unittest.mock import patch
 
 import hiredis
 
-from fanout.bus.client import Command, CommandRefused, Link
+from fanout.bus import Bus
+from fanout.bus import bus as bus_module
+from fanout.bus.client import Command, CommandRefused, Endpoint
 from fanout.bus.keys import Keys
 from fanout.bus.lease import _ACQUIRE
-from fanout.bus.local import LocalGateway
-from fanout.bus.placement import Placement
-from fanout.bus.router import Router
+from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event
 from fanout.settings import Settings
@@ -45,6 +45,7 @@ class Server:
     """A connection to the server, without an event loop."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(url.removeprefix("unix://"))
         self._reader = hiredis.Reader()
@@ -69,8 +70,9 @@ class SteppedLink:
 
     is_at_end = False
 
-    def __init__(self, world: BusWorld, gateway: str, name: str) -> None:
+    def __init__(self, world: BusWorld, gateway: str, name: str, lost: Callable[[], None]) -> None:
         self._world = world
+        self._lost = lost
         self.gateway = gateway
         self.units: list[list[Command]] = []
         self.answers: list[Any] = []
@@ -101,6 +103,14 @@ class SteppedLink:
                     raise answers[index]
         return answers
 
+    def cut(self) -> None:
+        """The connection breaks: what the server has not got is never executed, what it has answered is not heard."""
+        self.units, self.answers = [], []
+        receiving, self.receiving = self.receiving, None
+        if receiving is not None:
+            receiving.set_exception(Unavailable("cut by the test"))
+        self._lost()
+
     async def probe(self) -> None:
         pass
 
@@ -115,27 +125,13 @@ class SteppedGateway:
         self.name = name
         self.delivered: list[str] = []
         self.missed: list[str] = []
-        metrics = Metrics()
 
-        def open_link(link_name: str) -> Link:
-            return cast(Link, SteppedLink(world, name, link_name))
+        def open_link(endpoint: Endpoint, link_name: str, lost: Callable[[], None]) -> SteppedLink:
+            return SteppedLink(world, name, link_name.removeprefix("fanout-"), lost)
 
-        self.local = LocalGateway(
-            SETTINGS, KEYS, open_link, self._deliver, self.missed.append, lambda stream: None, metrics
-        )
-        self.router = Router(
-            STREAM,
-            SETTINGS,
-            KEYS,
-            open_link("router"),
-            open_link("stream"),
-            self.local,
-            ROUTES.get,
-            self.local.intake,
-            metrics,
-            Placement(1, SETTINGS.lease_ms),
-        )
-        self._world = world
+        with patch.object(bus_module, "Link", open_link):
+            bus = Bus(SETTINGS, world.url, ROUTES.get, self._deliver, self.missed.append, Metrics())
+        self.local, self.router = bus._local, bus._routers[STREAM]
         # What the tasks of one gateway have in common is touched in these two places.
         take, wait_inbox_read = self.local.intake.take, self.local.wait_inbox_read
 
@@ -170,6 +166,7 @@ class BusWorld:
 
     def __init__(self, server: Server, gateways: tuple[str, ...], registered: tuple[str, ...], bucket: Bucket) -> None:
         self.server = server
+        self.url = server.url
         self.bucket = bucket
         self.links: dict[str, list[SteppedLink]] = {}
         self.dead: set[str] = set()
@@ -229,6 +226,7 @@ class BusWorld:
             self.happenings[process][1]()
             return
         link = self._find_busy(process)
+        self.touch(f"{process} link")
         if link.units:
             unit = link.units.pop(0)
             link.answers += self._execute(unit)

@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from fanout.bus import inbox as inbox_module
+from fanout.bus import membership as membership_module
+from fanout.bus import router as router_module
 from tests.fanout.bus.harness import STREAM, room
 from tests.fuzz.effort import EXAMPLES_VARIABLE
 from tests.model.explore import explore
+from tests.model.gated import NoPause
 from tests.model.stepped import KEYS, BusWorld, Server
 
 BUCKET = room("a")
-MOST_SCHEDULES = int(os.environ.get(EXAMPLES_VARIABLE, "3")) * 20
+MOST_SCHEDULES = int(os.environ.get(EXAMPLES_VARIABLE, "2")) * 20
 """The small scenarios have fewer kinds of schedules, the others are run to their end by `make fuzz`."""
 
 
@@ -70,6 +74,33 @@ class TakeOver(Scenario):
 
     def finish(self) -> None:
         super().finish()
+        for name in self.gateways:
+            self.check(name, list(range(1, self.events + 1)))
+
+
+class Cut(Scenario):
+    """A connection of a router, or of a gateway's inbox, breaks at any moment, and is opened again."""
+
+    def __init__(self, server: Server, process: str, events: int) -> None:
+        super().__init__(server)
+        self.events = events
+        self.process = process
+        self.is_cut = False
+        self.add_publisher(events)
+        self.happenings["cut"] = lambda: not self.is_cut, self.cut
+
+    def cut(self) -> None:
+        self.is_cut = True
+        self.touch(f"{self.process} link")
+        # From now on the gateway looks whether it is still known, before anything else.
+        self.touch(f"{self.process.partition('.')[0]}.control link")
+        for link in self.links[self.process]:
+            if link.is_busy:
+                link.cut()
+
+    def finish(self) -> None:
+        super().finish()
+        assert self.is_cut
         for name in self.gateways:
             self.check(name, list(range(1, self.events + 1)))
 
@@ -141,11 +172,15 @@ SCENARIOS: dict[str, Callable[[Server], Scenario]] = {
     "take-over, one event": lambda server: TakeOver(server, 1),
     "take-over, two events": lambda server: TakeOver(server, 2),
     "death, two events": lambda server: Death(server, 2),
+    "router cut off, two events": lambda server: Cut(server, "G1.router", 2),
+    "inbox cut off, two events": lambda server: Cut(server, "G2.inbox", 2),
 }
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_kind_of_schedule(server: Server, name: str) -> None:
+def test_every_kind_of_schedule(server: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (router_module, inbox_module, membership_module):
+        monkeypatch.setattr(module, "Backoff", NoPause)
     explored = explore(lambda: SCENARIOS[name](server), MOST_SCHEDULES)
     print(name, explored)
     assert explored.is_complete or explored.schedules == MOST_SCHEDULES

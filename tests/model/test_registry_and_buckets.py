@@ -16,7 +16,8 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -25,21 +26,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
+from fanout.bus import Bus
+from fanout.bus import bus as bus_module
 from fanout.bus import membership as membership_module
 from fanout.bus.client import Endpoint, Link
 from fanout.bus.keys import Keys
 from fanout.bus.lookup import Lookup
-from fanout.bus.membership import Membership
 from fanout.bus.sweep import clean
 from fanout.model import Bucket, Event
 from fanout.settings import Settings
 from filters import bucket_keys, parse_filter, to_subscription_filter
 from filters.model import MATCH_ALL
+from tests.fanout.bus.harness import ROUTES
 from tests.fanout.protocol.judge import read_frames
 from tests.filters import oracle
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.wire import Client, Wire
-from tests.model.gated import GatedLink
+from tests.model.gated import GatedLink, NoPause
 from tests.served import API_KEY
 
 FIELD = "onCreateMessage"
@@ -77,16 +80,6 @@ SETTINGS = Settings(
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class NoPause:
-    """In place of `Backoff`: the test decides when a failed call is tried again."""
-
-    async def pause(self) -> None:
-        await asyncio.sleep(0)
-
-    def reset(self) -> None:
-        pass
-
-
 def buckets_of(filter_number: int) -> frozenset[Bucket]:
     nested = FILTERS[filter_number]
     filter = parse_filter(to_subscription_filter(nested)) if nested else MATCH_ALL
@@ -98,10 +91,18 @@ class Gateway:
 
     def __init__(self, url: str, now: Callable[[], float]) -> None:
         self.wire = Wire(max_outgoing_bytes=10**9)
-        self.link = GatedLink(Endpoint(url))
-        self.membership = Membership(
-            SETTINGS, Keys("fanout:"), self.link, self._entered, self._lost, self.wire.harness.metrics
-        )
+        links: dict[str, Link] = {}
+
+        def open_link(endpoint: Endpoint, name: str, lost: Callable[[], None]) -> Link:
+            kind = GatedLink if name == "fanout-control" else Link
+            links[name] = kind(endpoint, name, lost)
+            return links[name]
+
+        with patch.object(bus_module, "Link", open_link):
+            bus = Bus(SETTINGS, url, ROUTES.get, lambda stream, events: None, self._lost, self.wire.harness.metrics)
+        self.links = links
+        self.link = cast(GatedLink, links["fanout-control"])
+        self.membership = bus._local.membership
         self.membership.registration._now = now
         self.wire.harness.subscriptions._directory = self.membership.registration
         self.clients: dict[int, Client] = {}
@@ -114,7 +115,7 @@ class Gateway:
     async def start(self) -> None:
         entering = asyncio.create_task(self.membership.enter())
         await self.wire.settle()
-        await self.link.let_pass()
+        await self.let_all_pass()
         await entering
         self._task = asyncio.create_task(self.membership.run())
         await self.wire.settle()
@@ -123,10 +124,8 @@ class Gateway:
         self._task.cancel()
         await asyncio.wait([self._task])
         await self.wire.harness.subscriptions.stop()
-        await self.link.close()
-
-    async def _entered(self, gateway_id: str) -> None:
-        pass
+        for link in self.links.values():
+            await link.close()
 
     def _lost(self, reason: str) -> None:
         # As the service does: whoever is subscribed is told.
@@ -296,7 +295,8 @@ class Machine(RuleBasedStateMachine):
             metrics = gateway.wire.harness.metrics
             assert (metrics.subscriptions, metrics.groups, metrics.buckets) == (0, 0, 0)
             assert len(gateway.wire.harness.registry) == 0
-        left = {key for key in await self.redis.keys() if "heartbeat" not in key and "inbox" not in key}
+        kept = ("heartbeat", "inbox", "checkpoint")
+        left = {key for key in await self.redis.keys() if not key.endswith(kept)}
         assert left <= {"fanout:{gateways}", "fanout:{gateways}:version", "fanout:{paths}:version"}
         assert await self.redis.smembers("fanout:{gateways}") == {gateway.id for gateway in self.gateways}
 
@@ -404,7 +404,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Runner]:
 
 
 def test_registry_and_buckets(server_url: str, runner: asyncio.Runner) -> None:
-    examples = max(1, fuzzed.max_examples // 2)
+    examples = max(1, fuzzed.max_examples // 3)
     run_state_machine_as_test(
         lambda: Machine(server_url, runner), settings=settings(fuzzed, max_examples=examples, stateful_step_count=40)
     )
