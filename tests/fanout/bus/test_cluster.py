@@ -16,7 +16,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.slots import find_slot
 from fanout.errors import ConfigurationError, Unavailable
 from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, room, until
-from tests.valkey import ValkeyCluster, run_valkey_cluster
+from tests.valkey import Valkey, ValkeyCluster, run_valkey_cluster
 
 Start = Callable[..., Awaitable[Gateway]]
 
@@ -233,23 +233,32 @@ async def test_a_replica_takes_over_and_subscribers_are_told(start_gateway: Star
         assert [len(gateway.missed) for gateway in gateways] == told
 
 
-async def test_a_server_that_came_back_empty_is_noticed_by_whoever_wrote_to_it(start_gateway: Start) -> None:
-    """A bucket may be on a server that is not asked for anything else for hours."""
+async def test_a_server_that_came_back_empty_is_noticed_by_whoever_wrote_to_it() -> None:
+    """A bucket may be on a server that is asked for nothing else, and to which nobody holds a blocking read."""
+    keys = Keys("fanout:")
     with run_valkey_cluster(primaries=3) as own:
-        gateway = await start_gateway(own.url, **FOREVER)
-        keys = Keys("fanout:")
-        in_use = {own.find_owner(slot_of(key)) for key in (STREAM, keys.inbox(gateway.bus.gateway_id))}
-        name = next(
-            name for name in map(str, range(1000)) if own.find_owner(slot_of(keys.bucket(room(name)))) not in in_use
-        )
+
+        def find_server(key: str) -> Valkey:
+            return own.find_owner(slot_of(key))
+
+        main = find_server(keys.gateways)
+        stream = next(name for name in map(str, range(1000)) if find_server(name) is main)
+        for _ in range(50):  # until the inbox, whose name is chance, leaves a server free
+            gateway = Gateway(own.url, **FOREVER, stream=(stream,))
+            used = {main, find_server(keys.announcements), find_server(keys.inbox(gateway.bus.gateway_id))}
+            if len(used) < 3:
+                break
+        (free, *_) = [server for server in own.primaries if server not in used]
+        await gateway.bus.start()
+        name = next(name for name in map(str, range(1000)) if find_server(keys.bucket(room(name))) is free)
         await gateway.bus.register([room(name)])
-        server = own.find_owner(slot_of(keys.bucket(room(name))))
-        server.client.execute_command("DEL", keys.bucket(room(name)))
-        server.kill()
-        server.start()
+        free.client.delete(keys.bucket(room(name)))
+        free.kill()
+        free.start()
         await until(lambda: "membership-lost" in gateway.missed, "the loss to be told", 30)
         await until(lambda: gateway.bus.is_ready)
-        assert server.client.smembers(keys.bucket(room(name))) == {gateway.bus.gateway_id}
+        assert free.client.smembers(keys.bucket(room(name))) == {gateway.bus.gateway_id}
+        await gateway.bus.stop()
 
 
 async def test_probing_tells_of_a_server_that_does_not_answer() -> None:

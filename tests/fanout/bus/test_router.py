@@ -381,6 +381,25 @@ async def test_a_lost_checkpoint_is_told(url: str, redis: Redis, start_gateway: 
     await until(lambda: gateway.numbers == [0, 1])
 
 
+async def test_the_events_of_a_batch_are_appended_to_an_inbox_all_or_none(
+    url: str, redis: Redis, gate: Gate, start_gateway: Start
+) -> None:
+    """Were one refused and a later one not, the gateway would drop the first when it is forwarded again."""
+    router = await start_gateway(gate.url, **FOREVER, lease_ms=60_000)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url, **FOREVER)
+    await other.bus.register([room("a")])
+    gate.hold_after(b"XREAD")
+    await until(lambda: gate.is_holding)
+    for number in range(5):
+        await redis.xadd(STREAM, {"mutation": "createMessage", "data": f'{{"roomId": "a", "number": {number}}}'})
+    await redis.config_resetstat()
+    gate.release()
+    await until(lambda: other.numbers == list(range(5)))
+    assert (await redis.info("commandstats"))["cmdstat_exec"]["calls"] == 1
+    assert router.metrics.events_forwarded == 5
+
+
 async def test_malformed_entries_are_put_aside_and_skipped(
     url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
