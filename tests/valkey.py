@@ -36,6 +36,7 @@ class Valkey:
         command += [*self._arguments, *options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
+        assert self._process.poll() is None, "somebody else answers on the port"
 
     def kill(self) -> None:
         """End it as a crash would; what was written stays on disk."""

@@ -64,6 +64,8 @@ class Chaos:
         self._stack = stack
         self._proxies: dict[int, Proxy] = {}
         self._rounds = 0
+        # Two faults of one round may both restart Redis: one after the other.
+        self._redis_turn = asyncio.Lock()
         # A fault's weight, name, and how to inject and end it.
         self._faults: list[tuple[int, Callable[[random.Random], Coroutine[Any, Any, None]]]] = [
             (4, self.kill_a_gateway),
@@ -178,7 +180,9 @@ class Chaos:
         await self._restart_redis(draw, keeps_data=True)
 
     async def lose_all_data(self, draw: random.Random) -> None:
+        lives = self._scene.books.list_live()
         await self._restart_redis(draw, keeps_data=False)
+        await wait_until_async(lambda: not any(life.is_live for life in lives), 60)  # every single one is told
 
     async def take_the_lease_away(self, draw: random.Random) -> None:
         for _ in range(draw.randint(1, 3)):
@@ -217,11 +221,12 @@ class Chaos:
 
     async def _restart_redis(self, draw: random.Random, *, keeps_data: bool) -> None:
         valkey = self._scene.deployment.valkey
-        await asyncio.to_thread(valkey.kill)
-        if not keeps_data:
-            await asyncio.to_thread(valkey.wipe)
-        await self._last(draw)
-        await asyncio.to_thread(valkey.start)
+        async with self._redis_turn:
+            await asyncio.to_thread(valkey.kill)
+            if not keeps_data:
+                await asyncio.to_thread(valkey.wipe)
+            await self._last(draw)
+            await asyncio.to_thread(valkey.start)
 
     def _delete_leases(self) -> None:
         try:

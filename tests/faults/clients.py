@@ -47,7 +47,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         self._is_upgraded = False
         self.ended: asyncio.Future[str] = loop.create_future()
-        self.upgraded: asyncio.Future[None] = loop.create_future()
+        self.upgraded = _create_future()
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -250,11 +250,11 @@ class Subscriber:
             _, connection = await loop.create_connection(lambda: _Connection(self, port), sock=opened)
             self._connection = connection
             await connection.upgraded
-            self._initialised = loop.create_future()
+            self._initialised = _create_future()
             connection.send({"type": "connection_init", "payload": {"x-api-key": API_KEY}})
             await self._initialised
         # No limit: while Redis is away, an acknowledgement waits.
-        self._started = loop.create_future()
+        self._started = _create_future()
         connection.send(self._build_start())
         if self.dialect is Dialect.TRANSPORT_WS:
             self._go_live(is_acknowledged=False)
@@ -304,6 +304,13 @@ class Subscriber:
         if self.life is not None:
             self.life.ending = self.life.ending or ending
             self.life = None
+
+
+def _create_future() -> asyncio.Future[None]:
+    """A future whose exception need not be looked at by anybody: who waits may have gone."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 class Crowd:
