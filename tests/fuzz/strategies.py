@@ -289,7 +289,7 @@ upgrades = st.one_of(
         lambda text: text.encode("latin-1", "replace")
     ),
     st.binary(max_size=200),
-).map(lambda data: data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+).map(lambda data: data.partition(b"\r\n\r\n")[0].rstrip(b"\r\n") + b"\r\n\r\n")
 """One request and nothing behind it: uvicorn writes it out again from what it has parsed."""
 
 # Events
