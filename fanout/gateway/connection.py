@@ -319,6 +319,8 @@ class Connection(asyncio.Protocol):
     def _upgrade(self, request: Request) -> None:
         handshake = self._websocket
         assert isinstance(handshake, Handshake)
+        if handshake.eof_sent:
+            return  # what came right behind the request violates the protocol, and the end is on its way
         self.session = self._gateway.accept(self, handshake, request)
         self._flush()
         if self.session is not None:
