@@ -21,7 +21,7 @@ run: setup ## Serve the built-in chat API on http://127.0.0.1:8080 with an embed
 	$(BIN)/fanout serve
 
 test: setup ## Run the tests (Python only, under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not conformance and not faults"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not conformance and not faults"
 
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
