@@ -94,6 +94,12 @@ class CatchUp:
                 except Unavailable:
                     await asyncio.sleep(_RETRY_S)
                     continue
+                except Exception:  # our defect: as in `_run_round`
+                    logger.exception("defect while looking where to begin")
+                    self._miss([*self._arrivals, *self._standing])
+                    self._arrivals.clear()
+                    self._standing.clear()
+                    continue
             if self._is_round_missing():
                 round_ = Round(self._history, self._dispatcher, self._metrics, self._board, self._stand, self.wake)
                 self._rounds[round_] = asyncio.create_task(self._run_round(round_), name="replay")
@@ -144,10 +150,13 @@ class CatchUp:
             await round_.run()
         except Exception:  # our defect: those whom it concerns are told, and nobody is left waiting
             logger.exception("defect while catching up")
-            for joining in round_.members:
-                if not joining.is_over:
-                    joining.is_over = True
-                    joining.miss("internal-error")
+            self._miss(list(round_.members))
         finally:
             del self._rounds[round_]
             self._changed.set()
+
+    def _miss(self, joinings: list[Joining]) -> None:
+        for joining in joinings:
+            if not joining.is_over:  # one that is told may end others of the same client
+                joining.is_over = True
+                joining.miss("internal-error")

@@ -14,8 +14,8 @@ class Joining(ABC):
     """One subscription that is to begin at a position, or to be told where it begins.
 
     Its group's buckets are registered already. It belongs to `CatchUp` until it was refused, has gone live, has missed
-    something, or was left (`is_over`). It is told in this order: `refuse`, or else `begin`, then writes, then `go_live`
-    or `miss`.
+    something, or was left (`is_over`). It is told in this order: `refuse`, or else `begin`, then writes, then
+    `go_live`; and `miss` in place of any of these, as the last.
 
     Args:
         group: its group; not a member yet.

@@ -202,7 +202,7 @@ class Round:
 
     def _give_tapped(self, portion: list[Joining], tap: list[tuple[str, Sequence[Event]]]) -> dict[Joining, bool]:
         """Write what the tap holds. Returns those who cannot go on now, and whether they have got it."""
-        if not tap:
+        if not tap or not portion:  # all of the portion may have ended while others were replayed
             return {}
         receivers = self._build_cohorts(0, portion[0].places[0])
         for joining in portion:

@@ -110,6 +110,23 @@ async def test_a_defect_tells_those_whom_it_concerns(monkeypatch: pytest.MonkeyP
     await until(lambda: later.is_live)
 
 
+async def test_a_defect_at_the_beginning_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.publish("a")
+    world.route_all()
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(world, "look", fail)
+    client = world.join("a", (START,))
+    await until(lambda: client.missed)
+    assert client.missed == "internal-error"
+    monkeypatch.undo()
+    later = world.join("a", (START,))
+    await until(lambda: later.is_live)
+
+
 async def test_stopping_ends_everything() -> None:
     world = World()
     world.is_away = True

@@ -242,6 +242,29 @@ async def test_one_that_is_ended_on_the_way_is_left_alone() -> None:
     assert not gone.is_live
 
 
+async def test_all_who_could_become_live_are_gone_when_the_tap_holds_something(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def step() -> None:
+        # While the past of one is read, an event is taken, and the client of both goes away.
+        if world.reads == 1 and len(world.entries[0]) == 2:
+            world.publish("a")
+            world.route_all()
+            world.catch_up.leave(present)
+            world.catch_up.leave(behind)
+
+    world = World(step=step)
+    for _ in range(2):
+        world.publish("a")
+        world.route(is_for_us=True)
+    behind, present = world.join("a", (START,)), world.join("a")
+    await until(lambda: len(world.entries[0]) == 3 and not world.catch_up._rounds)
+    assert not caplog.records
+    later = world.join("a", (START,))
+    await until(lambda: later.is_live)
+    check(later, world, (START,))
+
+
 async def test_what_the_tap_holds_goes_to_those_who_could_take_it_and_later_to_the_others() -> None:
     def step() -> None:
         # While the last chunk is on its way, one more event is taken: it comes through the tap.
