@@ -18,7 +18,7 @@ from websockets.protocol import State
 from fanout.engine import Joining, Pending, Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
-from fanout.gateway.gateway import Gateway
+from fanout.gateway.gateway import Gateway, Work
 from fanout.gateway.websocket import Handshake, WebSocket
 from fanout.model import CloseReason, Identity
 from fanout.protocol import (
@@ -36,6 +36,10 @@ from fanout.protocol import (
 )
 
 logger = logging.getLogger("fanout.gateway")
+
+# What is taken at once of bytes that may be compressed: up to a thousand times as much may come out of it, and what
+# waits for its turn waits as it came.
+_INFLATED_AT_ONCE_BYTES = 4096
 
 _REASON_OF_FAILURE = {
     CloseCode.PROTOCOL_ERROR: CloseReason.PROTOCOL_ERROR,
@@ -104,6 +108,9 @@ class Connection(asyncio.Protocol):
         websocket = self._websocket
         self._received_ms = self._gateway.wheel.now_ms()
         self._pinged_ms = 0
+        rest = b""
+        if websocket.extensions and len(data) > _INFLATED_AT_ONCE_BYTES:
+            data, rest = data[:_INFLATED_AT_ONCE_BYTES], data[_INFLATED_AT_ONCE_BYTES:]
         websocket.receive_data(data)
         for event in websocket.events_received():
             if isinstance(event, Frame):
@@ -114,6 +121,8 @@ class Connection(asyncio.Protocol):
         self._flush()
         if websocket.close_sent is not None and self.closing is None:
             self._note_end_by_peer()
+        if rest:
+            self._gateway.turns.do(self, rest)
 
     def eof_received(self) -> bool:
         if self.closing is None:
@@ -154,13 +163,15 @@ class Connection(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else "unix"
 
-    def handle(self, work: Frame | list[Effect]) -> None:
-        """A frame of the client, or what is left to do of one."""
-        if self.closing is not None:
+    def handle(self, work: Work) -> None:
+        """A frame of the client, what is left to do of one, or bytes with more of them."""
+        if self.closing is not None and not isinstance(work, bytes):  # those may hold the answer to our close frame
             return
         try:
             if isinstance(work, Frame):
                 self._receive_frame(work)
+            elif isinstance(work, bytes):
+                self.data_received(work)
             else:
                 self.perform(work)
         except Exception:  # our defect: this client is told, and all others go on

@@ -30,7 +30,11 @@ _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 _GOLDEN, _HASH_MASK = 0x9E3779B1, 0xFFFFFFFF  # Knuth, The Art of Computer Programming, vol. 3, section 6.4
 
 
-class Connection(Subscriber, Worker[Frame | list[Effect]], Protocol):
+Work = Frame | list[Effect] | bytes
+"""What waits for its turn: a frame, effects that are left of one, or bytes that were not looked at."""
+
+
+class Connection(Subscriber, Worker[Work], Protocol):
     """What the gateway needs of a connection."""
 
     session: Session | None
@@ -76,7 +80,7 @@ class Gateway:
         self.metrics = metrics
         self.limits = limits
         self.admission = Admission(settings)
-        self.turns: Turns[Frame | list[Effect]] = Turns(settings.work_budget_ms)
+        self.turns: Turns[Work] = Turns(settings.work_budget_ms)
         self._authorize = authorize
         self._addresses = AddressReader(settings.trusted_proxies)
         self._connections: dict[Connection, DialectName] = {}

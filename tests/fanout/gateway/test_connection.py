@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import zlib
+from math import inf
 from typing import Any
 
 import orjson
@@ -352,6 +354,30 @@ async def test_policies_work_with_compression(build_harness: Any) -> None:
         client.connection.transport.resume_reading()
         received = [message async for message in read_until_last(client, count)]
         assert sum(read_dropped(message["payload"]) for message in received) == count_overflow(harness)
+
+
+async def test_what_waits_for_its_turn_is_not_inflated_before(build_harness: Any) -> None:
+    harness = await build_harness(compression=True)
+    texts = [b'{"type":"ping","payload":{"n":%d}}' % number + b" " * 120_000 for number in range(500)]
+    async with harness.open(subprotocols=["graphql-transport-ws"], compression="deflate") as client:
+        (connection,) = harness.server.server_state.connections
+        turns = harness.gateway.turns
+        turns._ends_at = -inf  # this turn's budget is used up
+        connection.data_received(b"".join(write_compressed(text) for text in texts))
+        waiting = turns._waiting[connection]
+        assert sum(len(work.data) for work in waiting if isinstance(work, Frame)) < 5_000_000
+        turns._begin()
+        for number in range(len(texts)):
+            assert await client.receive() == {"type": "pong", "payload": {"n": number}}
+        assert len(turns) == 0
+
+
+def write_compressed(text: bytes) -> bytes:
+    """A client's frame whose data is 126 bytes or more, masked with zeros."""
+    deflating = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = (deflating.compress(text) + deflating.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+    assert 126 <= len(data) < 1 << 16
+    return b"\xc1\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
 
 async def test_a_slow_client_that_is_closed_for_another_reason_gets_what_waits(build_harness: Any) -> None:
