@@ -7,6 +7,7 @@ listening socket would wake whichever process is quickest, and load would pile u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import multiprocessing
@@ -105,8 +106,8 @@ def run_workers(
             if worker.sentinel in dead and not stopping.is_set():
                 reason = worker.wait_until_ready() or worker.describe_end()
                 logger.error("%s (number %d), starting another", reason, index)
-                stopping.wait(_RESTART_DELAY_SECONDS)
-                workers[index] = _Worker(context, task, index)
+                if not stopping.wait(_RESTART_DELAY_SECONDS):
+                    workers[index] = _Worker(context, task, index)
     for worker in workers:
         worker.terminate_once()
     for worker in workers:
@@ -171,7 +172,8 @@ class _Worker:
 
     def reload(self) -> None:
         if self._process.pid is not None and self._process.is_alive():
-            os.kill(self._process.pid, signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):  # it has died since; its successor reads what is new
+                os.kill(self._process.pid, signal.SIGHUP)
 
     def terminate_once(self) -> None:
         if not self._is_told:
@@ -187,8 +189,9 @@ class _Worker:
 def _work(task: _Task, number: int, ready: Connection) -> None:
     # Collecting garbage writes to every object that it looks at, and so would unshare what was imported.
     gc.freeze()
-    # Ctrl-C reaches the whole process group; the supervisor passes SIGTERM on, once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal reach its whole session; the supervisor passes SIGTERM on. Told twice, a worker
+    # would not wait for its clients.
+    os.setsid()
     configure_logging(task.settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -196,6 +199,7 @@ def _work(task: _Task, number: int, ready: Connection) -> None:
         if task.settings.worker_port is not None:
             listeners.append(open_listener(task.host, task.settings.worker_port + number))
         settings, _ = renew_settings(task.settings, task.source)
+        set_log_level(settings.log_level)
         run_single(settings, task.source, task.redis_url, listeners, task.tls, lambda: ready.send(""))
     except FanoutError as error:
         ready.send(str(error))

@@ -72,8 +72,12 @@ def serve(
     keys: bool = True,
     directory: Path | None = None,
     program: Sequence[str] = ("fanout",),
+    own_group: bool = False,
 ) -> Iterator[Served]:
-    """Run `fanout serve` on a free port of loopback, in a directory, until the block ends; `program` is its module."""
+    """Run `fanout serve` on a free port of loopback, in a directory, until the block ends; `program` is its module.
+
+    With `own_group` it leads a process group of its own, as a shell starts it.
+    """
     given = ["--api-key", API_KEY, "--publisher-key", PUBLISHER_KEY] if keys else []
     command = [sys.executable, "-m", *program, "serve", "--port", "0", *given, *arguments]
     process = subprocess.Popen(
@@ -83,6 +87,7 @@ def serve(
         text=True,
         env=_clean_environment() | dict(environment or {}),
         cwd=directory,
+        process_group=0 if own_group else None,
     )
     output, log = _collect(process.stdout), _collect(process.stderr)
     try:

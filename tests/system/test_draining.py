@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 
 import httpx
 import pytest
 
+from fanout.model import CloseReason
 from tests.served import Served, connect_appsync, run_command, serve, wait_until, wait_until_async
 
 ON_CREATE = "subscription { onCreateMessage { id } }"
@@ -51,6 +53,30 @@ async def test_readiness_goes_down_at_once_and_a_second_signal_ends_the_waiting(
             assert served.process.returncode == 0
             client.connection.transport.resume_reading()
         assert list_complaints(served) == []
+
+
+async def test_ctrl_c_reaches_the_whole_group_and_is_one_signal_for_workers() -> None:
+    environment = {**PATIENT, "FANOUT_DRAIN_DELAY_MS": "1000000000"}
+    with serve("--workers", "2", environment=environment, own_group=True) as served:
+        async with connect_appsync(served.url) as client:
+            await client.subscribe("s", ON_CREATE)
+            os.killpg(served.process.pid, signal.SIGINT)
+            await wait_until_async(lambda: sum("draining" in line for line in served.log) == 2)
+            served.publish("createMessage", {"id": "1"})  # they are told to go, but not to hurry
+            assert (await client.receive_data())[0] == "s"
+            served.process.send_signal(signal.SIGTERM)
+            await client.connection.wait_closed()
+        assert await asyncio.to_thread(served.process.wait, 20) == 0
+
+
+async def test_a_second_signal_lets_out_why_clients_are_closed() -> None:
+    with serve(environment={**PATIENT, "FANOUT_DRAIN_DELAY_MS": "1000000000"}) as served:
+        async with connect_appsync(served.url) as client:
+            served.process.send_signal(signal.SIGTERM)
+            await wait_until_async(lambda: is_draining(served.port))
+            served.process.send_signal(signal.SIGTERM)
+            await client.connection.wait_closed()
+            assert client.connection.close_code == CloseReason.DRAINING.code
 
 
 def is_draining(port: int) -> bool:
