@@ -169,7 +169,11 @@ class Administration:
         return {**result, "errors": errors} if errors else result
 
     def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]:
-        """The connections of this gateway, one page; `next` is the `after` of the next page, or null."""
+        """The connections of this gateway, one page; `next` is the `after` of the next page, or null.
+
+        Raises:
+            BadRequest: `after` comes from another gateway.
+        """
         found = self._oversight.list_connections(after, limit + 1, shorten_subject(identity))
         shown = found[:limit]
         return {
@@ -245,7 +249,6 @@ class Administration:
             changed = [name for name in RELOADED if getattr(settings, name) != getattr(self._settings, name)]
             if schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
                 changed.append("schema_path")
-            self._settings = settings
             self._set_log_level(settings.log_level)
             # Keys first: nobody is to wait for plans.
             self._authorizer.become(authorizer)
@@ -259,6 +262,8 @@ class Administration:
                     return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
 
                 ended.append(await self._oversight.change_api(replan, lambda: self._api.become(api)))
+            # Last: what a defect has kept from being applied is a change for the next reload too.
+            self._settings = settings
             self._metrics.reloads["applied"] += 1
             names = [public_name(name) for name in changed]
             if ignored:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fanout.engine import Group, Registry
-from fanout.errors import ClientFault, SubscriptionEnded, Unauthorized
+from fanout.errors import BadRequest, ClientFault, SubscriptionEnded, Unauthorized
 from fanout.gateway.gateway import Connection, Gateway
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, Identity
@@ -83,8 +83,15 @@ class Oversight:
             after: only those behind this id, for the next page; the connection itself may be gone by now.
             limit: how many at most.
             subject: only those of this identity; empty: all.
+
+        Raises:
+            BadRequest: `after` is no id of this process: another gateway gave it, which has other connections.
         """
         behind = self._parse_id(after)
+        if after and behind is None:
+            raise BadRequest(
+                "after: this is no id of the gateway that answers; ask the one that gave it, or begin anew"
+            )
         found = [
             connection
             for connection in self._gateway.connections
@@ -165,14 +172,16 @@ class Oversight:
             commit: called in that one step, before anybody is told: from then on the other API is served.
         """
         plans: dict[Group, Plan | Changed | ClientFault] = {}
-        while True:
+        is_complete = False
+        while not is_complete:
+            # Looked for again when all of these are planned, not at every turn: there can be 100,000.
             missing = [group for group in self._registry.groups if group not in plans and group.plan is not None]
-            for group in missing[:_PLANS_PER_TURN]:
+            is_complete = len(missing) <= _PLANS_PER_TURN
+            for number, group in enumerate(missing, 1):
                 assert isinstance(group.plan, Plan)
                 plans[group] = replan(group.plan)
-            if len(missing) <= _PLANS_PER_TURN:
-                break
-            await asyncio.sleep(0)
+                if not is_complete and number % _PLANS_PER_TURN == 0:
+                    await asyncio.sleep(0)
         commit()
         live = set(self._registry.groups)
         present = [group for group in plans if group in live]

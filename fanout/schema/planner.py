@@ -194,7 +194,8 @@ class SubscriptionPlanner:
             planned = self.plan(request, plan.identity or _NOBODY)
         except ClientFault as fault:
             return fault
-        return planned if planned.filter.key == plan.filter.key else Changed()
+        # The other filter too: an argument of another type would leave it waiting for payloads of the former one.
+        return planned if _filter_keys(planned) == _filter_keys(plan) else Changed()
 
     def _read_templates(self, settings: Settings) -> tuple[dict[str, FilterTemplate], dict[str, FilterTemplate]]:
         """Templates of filters and of invalidation filters, by subscription field."""
@@ -285,6 +286,10 @@ class SubscriptionPlanner:
         if enhanced is not None:
             return enhanced
         return read_plain_filter(operation.field, arguments, self._limits)
+
+
+def _filter_keys(plan: Plan) -> tuple[str, str | None]:
+    return plan.filter.key, plan.invalidation.key if plan.invalidation else None
 
 
 def _write_variables(variables: Mapping[str, Any]) -> bytes:

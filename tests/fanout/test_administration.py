@@ -233,6 +233,22 @@ async def test_an_error_leaves_everything_as_it_is(deployment: Deployment, sdl: 
     assert "errors" not in await deployment.administration.reload()
 
 
+async def test_what_a_defect_has_kept_from_being_applied_is_applied_by_the_next_reload(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(replan: Any, commit: Any) -> Ended:
+        raise RuntimeError("defect")
+
+    deployment.write(file=FILE.replace("$args.id", "constant"))
+    monkeypatch.setattr(deployment.oversight, "change_api", fail)
+    with pytest.raises(RuntimeError):
+        await deployment.administration.reload()
+    monkeypatch.undo()
+    (report,) = (await deployment.administration.reload())["reports"]
+    assert report["changed"] == ["subscriptions"]
+    assert deployment.oversight.done == ["api"]
+
+
 async def test_each_gateway_reports_on_a_reload_of_all(deployment: Deployment) -> None:
     deployment.other = orjson.dumps({"error": "there: no"})
     report = await deployment.administration.reload(everywhere=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from websockets.asyncio.client import connect
 
 from fanout.auth import ApiKeys
+from fanout.engine import Registry
+from fanout.errors import BadRequest
 from fanout.model import CloseReason
 from fanout.schema import Api, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
@@ -131,6 +134,10 @@ async def test_connections_are_listed_in_pages_and_closed_by_id(harness: Harness
             assert later.since_ms - listed[-1].since_ms == 1000
         await wait_until_async(lambda: len(harness.gateway) == 3)
 
+        # As another gateway gives them; that is not the beginning.
+        for id in ("x", f"{listed[0].id[:8]}-zz", "00000000-1"):
+            with pytest.raises(BadRequest, match="after"):
+                harness.oversight.list_connections(after=id)
         for id in ("", "x", f"{listed[0].id[:8]}-zz", "00000000-1", listed[0].id[:-1] + "f00"):
             assert harness.oversight.close_connection(id).connections == 0
         assert harness.oversight.close_connection(listed[0].id).connections == 1
@@ -285,7 +292,16 @@ def finish(coroutine: Any) -> Any:
             return stopped.value
 
 
-async def test_planning_anew_is_done_in_steps_and_misses_nobody(harness: Harness) -> None:
+async def test_planning_anew_is_done_in_steps_and_misses_nobody(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Registry] = []
+
+    def list_groups(registry: Registry) -> Any:
+        looks.append(registry)
+        return registry._groups.values()
+
+    monkeypatch.setattr(Registry, "groups", property(list_groups))
     harness.api.become(Api(parse_schema(OLD), Settings(max_subscriptions_per_connection=1000)))
     async with harness.connect() as client, harness.connect() as late:
         for number in range(100):
@@ -306,6 +322,8 @@ async def test_planning_anew_is_done_in_steps_and_misses_nobody(harness: Harness
         await late.subscribe("s", SELECTIONS["selection gone"])
         assert finish(coroutine).subscriptions == 1
         assert len(planned) == 101
+        # Once for those of the beginning, once for who came since, once at the end: not once for each step.
+        assert len(looks) == 3
         assert (await late.receive())["type"] == "error"
         harness.deliver({"id": "2", "author": "7"})
         assert (await client.receive_data())[0] == "7"

@@ -40,3 +40,14 @@ def test_a_plan_is_made_anew_from_what_it_was_made_from() -> None:
     assert (anew.filter.key, anew.source, anew.identity) == (plan.filter.key, plan.source, someone)
     assert isinstance(Api(parse_schema(ONE), Settings()).planner.replan(plan, api.planner), Changed)
     assert api.planner.invalidation_fields == set()
+
+
+def test_a_plan_whose_invalidation_filter_comes_out_differently_has_changed() -> None:
+    rules = SubscriptionSettings(filter={"x": {"ge": 0}}, invalidation_filter={"y": {"eq": "$args.y"}})
+    settings = Settings(subscriptions={"onM": rules})
+    api, same, other = (
+        Api(parse_schema(ONE.replace("x: Int", f"x: Int y: {kind}")), settings) for kind in ("ID", "ID", "Int")
+    )
+    plan = api.plan(SubscribeRequest("subscription { onM(y: 5) }", None, {}, {}), NOBODY)
+    assert isinstance(same.planner.replan(plan, api.planner), Plan)
+    assert isinstance(other.planner.replan(plan, api.planner), Changed)
