@@ -39,7 +39,8 @@ _OFF = "there is no admin API without an admin key: give the setting admin_key"
 class Administration(Protocol):
     """Carries out what operators order; gives JSON objects as docs/operations.md shows them.
 
-    `invalidate`, `close` and `reload` raise `Unavailable` when Redis does not answer.
+    `invalidate`, `close` and `reload` raise `Unavailable` when Redis does not answer; all raise `BadRequest` for what
+    cannot be done.
     """
 
     async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -141,7 +142,12 @@ def build_admin_router(administration: Administration, authorizer: Authorizer, m
 
 
 async def _read_object(request: Request, known: tuple[str, ...], may_be_empty: bool = False) -> dict[str, Any]:
-    if may_be_empty and request.headers.get("content-length", "0") == "0":
+    # A request without either header has no body (RFC 9112 section 6.3).
+    if (
+        may_be_empty
+        and "transfer-encoding" not in request.headers
+        and request.headers.get("content-length", "0") == "0"
+    ):
         return {}
     body = await read_json(request, BODY_BYTES)
     if not isinstance(body, dict):
@@ -162,7 +168,8 @@ def _read_name(body: Mapping[str, Any], member: str) -> str:
 def _read_limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_PAGE
-    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PAGE:
+    # Its length first: Python refuses to read numbers of thousands of digits.
+    if len(text) > len(str(LARGEST_PAGE)) or not text.isdecimal() or not 0 < int(text) <= LARGEST_PAGE:
         raise BadRequest(f"limit has to be a number from 1 to {LARGEST_PAGE}")
     return int(text)
 

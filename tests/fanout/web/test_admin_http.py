@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -73,6 +74,16 @@ async def test_orders_are_passed_on(operator: httpx.AsyncClient, administration:
     ]
 
 
+async def test_a_body_that_comes_in_chunks_is_read(
+    operator: httpx.AsyncClient, administration: RememberingAdministration
+) -> None:
+    async def write() -> AsyncIterator[bytes]:
+        yield b'{"all": true}'
+
+    assert (await operator.post("/admin/reload", content=write())).status_code == 200
+    assert administration.orders == [("reload", True)]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "text"),
     [
@@ -105,7 +116,9 @@ async def test_mistakes_are_told(
     assert administration.orders == []
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", f"limit={LARGEST_PAGE + 1}", "limit=-1", "page=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", f"limit={LARGEST_PAGE + 1}", "limit=-1", "page=2", "limit=" + "9" * 5000]
+)
 async def test_bad_pages_are_told(operator: httpx.AsyncClient, query: str) -> None:
     assert (await operator.get(f"/admin/connections?{query}")).status_code == 400
 
