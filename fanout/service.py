@@ -74,6 +74,8 @@ def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(info[4])
+    except socket.gaierror as error:
+        raise ConfigurationError(f"cannot listen on {host}: {error.strerror}; choose another --host") from None
     except OSError as error:
         if listener is not None:
             listener.close()

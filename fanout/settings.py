@@ -225,6 +225,8 @@ class Settings(BaseModel):
             raise ValueError("keep_alive_interval_ms: has to be below connection_timeout_ms, or clients reconnect")
         if not self.stream or not all(self.stream):
             raise ValueError("stream: name at least one event stream")
+        if len(set(self.stream)) < len(self.stream):
+            raise ValueError("stream: an event stream is named twice, name each once")
         for name, mutation in self.mutations.items():
             if mutation.stream is not None and mutation.stream not in self.stream:
                 raise ValueError(

@@ -5,7 +5,7 @@ Today API keys, one set each for clients, publishers and operators. No I/O, no a
 
 from __future__ import annotations
 
-from fanout.auth.api_keys import ApiKeys, generate_key, shorten_subject
+from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
 from fanout.auth.authorizer import Authorizer
 
-__all__ = ["ApiKeys", "Authorizer", "generate_key", "shorten_subject"]
+__all__ = ["ApiKeys", "Authorizer", "generate_key", "is_identity_name", "shorten_subject"]

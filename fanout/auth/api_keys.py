@@ -6,6 +6,7 @@ password hash would let anyone keep the process busy (reference: dependencies).
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 import time
@@ -23,6 +24,7 @@ _GENERATED_CHARACTERS = string.ascii_lowercase + string.digits
 _GENERATED_LENGTH = 26  # of 36 characters: 134 bits
 _DIGEST_HEX_LENGTH = 64
 _LONGEST_SHOWN_PREFIX = 4
+_NAME = re.compile(DIGEST_PREFIX + r"([0-9a-fA-F]{16}|[0-9a-fA-F]{64})")
 _SUBJECT_HEX_LENGTH = 16  # 64 bits: nobody meets another key's by chance, and nobody finds the key by it
 
 
@@ -87,6 +89,11 @@ class ApiKeys:
 def name_digest(digest: bytes) -> str:
     """How operators name a key by its SHA-256: `sha256:` and the first 16 hexadecimal digits."""
     return DIGEST_PREFIX + digest.hex()[:_SUBJECT_HEX_LENGTH]
+
+
+def is_identity_name(text: str) -> bool:
+    """Whether a text can be the name of an identity: a key's digest, short or whole. A key itself is none."""
+    return _NAME.fullmatch(text) is not None
 
 
 def shorten_subject(subject: str) -> str:

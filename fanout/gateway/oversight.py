@@ -49,7 +49,10 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many connections were closed, and how many subscriptions were ended (those of closed ones included)."""
+    """How many connections were closed, and how many subscriptions were ended.
+
+    By an invalidation, subscriptions are those that matched; else all of the closed connections count too.
+    """
 
     connections: int = 0
     subscriptions: int = 0

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 
-from fanout.auth import Authorizer
+from fanout.auth import Authorizer, is_identity_name
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.metrics import Metrics
 from fanout.web.answers import answer_errors, answer_json
@@ -102,6 +102,11 @@ def build_admin_router(administration: Administration, authorizer: Authorizer, m
                 raise BadRequest('give either "identity" or "connectionId", as GET /admin/connections shows them')
             if "identity" in body:
                 identity = _read_name(body, "identity")
+                if not is_identity_name(identity):
+                    # Not repeated and not logged: it may be the key itself, sent by mistake.
+                    raise BadRequest(
+                        '"identity" has to be a name as GET /admin/connections shows it, like sha256:0123...'
+                    )
                 return f"close {identity}", answer_json(await administration.close(identity=identity))
             id = _read_name(body, "connectionId")
             return f"close connection {id}", answer_json(await administration.close(connection_id=id))

@@ -97,6 +97,7 @@ async def test_a_body_that_comes_in_chunks_is_read(
         ("connections/close", {}, 400, 'either "identity" or "connectionId"'),
         ("connections/close", {"identity": "a", "connectionId": "b"}, 400, 'either "identity" or "connectionId"'),
         ("connections/close", {"identity": 5}, 400, '"identity" has to be a string'),
+        ("connections/close", {"identity": "da2-a-key-itself"}, 400, "as GET /admin/connections shows it"),
         ("connections/close", {"connectionId": "x" * 300}, 400, '"connectionId" has to be a string'),
         ("reload", {"all": "yes"}, 400, '"all" has to be true or false'),
         ("reload", {"everywhere": True}, 400, "unknown member 'everywhere'; there is all"),
@@ -150,12 +151,14 @@ async def test_each_call_is_one_line_that_names_no_credential(
     caplog.set_level(logging.INFO, "fanout.audit")
     await operator.post("/admin/subscriptions/invalidate", json={"field": "onX", "payload": {"secret": "private"}})
     await operator.post("/admin/connections/close", json={"connectionId": "ab-1f"})
+    await operator.post("/admin/connections/close", json={"identity": "da2-a-key-itself"})
     await operator.post("/admin/reload", json={"all": True}, headers={"x-api-key": "da2-guess"})
     lines = [record.getMessage() for record in caplog.records if record.name == "fanout.audit"]
     assert [line.split(" from ")[0] for line in lines] == [
         f"POST invalidate onX by {SUBJECT}",
         f"POST close connection ab-1f by {SUBJECT}",
+        f"POST close by {SUBJECT}",
         "POST reload by nobody",
     ]
     assert lines[-1].endswith(": 401")
-    assert not any(secret in caplog.text for secret in ("private", ADMIN_KEY, "da2-guess"))
+    assert not any(secret in caplog.text for secret in ("private", ADMIN_KEY, "da2-guess", "da2-a-key-itself"))
