@@ -288,7 +288,7 @@ class _Member:
         swarm = self._swarm
         try:
             command = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the latter where the parent left an answer unread
             self._is_ending = True
             return
         match command:
