@@ -36,7 +36,7 @@ def test_a_port_in_use_is_told() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             open_listener("127.0.0.1", port)
-    with pytest.raises(ConfigurationError, match=r"cannot listen on no-such-host\.invalid:0"):
+    with pytest.raises(ConfigurationError, match=r"cannot listen on no-such-host\.invalid: "):
         open_listener("no-such-host.invalid", 0)
 
 
