@@ -234,9 +234,18 @@ class Swarm:
         return array("q") if kept is None else kept
 
     def settle(self, quiet_s: float = 0.5) -> None:
-        """Take what comes until nothing has come for `quiet_s`: strays and duplicates that are on their way."""
-        while self.poll(quiet_s):
-            pass
+        """Take what comes until no event has come for `quiet_s`: strays and duplicates that are on their way.
+
+        Signs of life are no events: of many connections, some come all the time.
+        """
+        quiet_at = time.monotonic() + quiet_s
+        while True:
+            booked = self.accounted + self.faults.total()
+            self.poll(max(quiet_at - time.monotonic(), 0.0))
+            if self.accounted + self.faults.total() != booked:
+                quiet_at = time.monotonic() + quiet_s
+            elif time.monotonic() >= quiet_at:
+                return
 
     def reconcile(self, published: Mapping[int, int]) -> None:
         """Book as missing whatever of the published events has not come, and what came and was not published.

@@ -184,6 +184,20 @@ def test_wrong_deliveries_are_faults(scripted, answer: Sequence[object], receipt
         assert (swarm.receipts, swarm.keep_alives) == (receipts, 1)
 
 
+def test_what_settles_is_events_and_not_signs_of_life():
+    class Restless(Swarm):
+        def poll(self, timeout_s: float) -> bool:
+            self.keep_alives += 1
+            if self.keep_alives < 3:
+                self.receipts += 1
+            return True
+
+    swarm = Restless(Crowd("http://127.0.0.1:80", API_KEY, 1))
+    swarm.settle(0.001)
+    assert swarm.receipts == 2
+    assert swarm.keep_alives > 2
+
+
 def test_only_loopback_is_loaded():
     with pytest.raises(ValueError, match=r"127\.x\.x\.x"):
         Swarm(Crowd("http://192.0.2.1:80", API_KEY, 1))
