@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,29 @@ def list_descendants(pid: int) -> list[int]:
 def count_descriptors(pid: int) -> int:
     """Open file descriptors of a process."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def read_histogram(url: str, name: str) -> dict[float, int]:
+    """A histogram of the service's `/metrics`: how many observations were at most so many seconds, by upper bound.
+
+    Raises:
+        OSError: the service does not answer.
+    """
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - a loopback URL of our own
+        text = answer.read().decode()
+    found = re.findall(rf'^{name}_bucket{{le="([^"]+)"}} (\S+)$', text, re.MULTILINE)
+    return {float(bound): int(float(count)) for bound, count in found}
+
+
+def bound_percentile(before: Mapping[float, int], after: Mapping[float, int], fraction: float) -> float | None:
+    """The smallest bound that at least `fraction` of the observations between two reads of a histogram keep to.
+
+    Returns:
+        None if nothing was observed.
+    """
+    grown = {bound: count - before.get(bound, 0) for bound, count in after.items()}
+    total = max(grown.values(), default=0)
+    return min(bound for bound, count in grown.items() if count >= fraction * total) if total else None
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loadtest.fleet import Books
 from loadtest.publisher import draw_rooms
 from loadtest.report import Outcome, Row, judge
-from loadtest.scenarios.latency import measure_latencies
+from loadtest.scenarios.latency import GatewayShare, measure_latencies
 from loadtest.scenarios.series import Flood, Series, gather_faults, run_flood, run_lock_step
 from loadtest.stage import Setting, play_on_floor, play_on_reference, play_on_service
 from loadtest.swarm import Crowd
@@ -91,13 +91,15 @@ def run_rooms(setting: Setting) -> Outcome:
     rooms, seconds = setting.shrink(1_000), max(15 * setting.scale, 0.5)
     crowd = Crowd("", "", rooms * 10, rooms)
     setting.progress("service")
-    with play_on_service(setting, lambda url, key: Crowd(url, key, crowd.count, rooms)) as (stage, _):
+    with play_on_service(setting, lambda url, key: Crowd(url, key, crowd.count, rooms)) as (stage, service):
         run_flood(stage, min(seconds, 2.0))
         served = run_flood(stage, seconds)
         rate = served.events_per_second / 2
         setting.progress(f"latency at {rate:,.0f} events/s")
         draw_room = draw_rooms(rooms, rooms)
+        share = GatewayShare(service.url)
         latencies = measure_latencies(stage, draw_room, events_per_s=rate, seconds=seconds)
+        shown = share.to_row("rooms")
         books = [stage.close_books()]
     setting.progress("floor")
     with play_on_floor(setting, setting.floor_program, crowd) as (stage, target):
@@ -139,6 +141,7 @@ def run_rooms(setting: Setting) -> Outcome:
                 is_met=latencies.p99_ms <= _ROOMS_P99_MS,
             )
         )
+        rows.append(shown)
     figures = {
         "connections": crowd.count,
         "rooms": rooms,

@@ -97,6 +97,10 @@ def build_app(standin: Standin) -> FastAPI:
     async def readyz() -> str:
         return "ready"
 
+    @app.get("/metrics")
+    async def metrics() -> str:
+        return ""
+
     @app.post("/events", status_code=202)
     async def publish(request: Request) -> dict:
         assert request.headers["x-api-key"] == os.environ["FANOUT_PUBLISHER_KEY"]

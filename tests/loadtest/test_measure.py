@@ -1,3 +1,4 @@
+import math
 import os
 import socket
 import subprocess
@@ -6,11 +7,13 @@ import sys
 import pytest
 
 from loadtest.measure import (
+    bound_percentile,
     count_descriptors,
     describe_machine,
     list_children,
     percentile,
     read_cpu_seconds,
+    read_histogram,
     read_kernel_memory,
     read_memory,
     read_resident_bytes,
@@ -65,3 +68,16 @@ def test_the_kernels_share_counts_sockets():
     with socket.create_server(("127.0.0.1", 0)):
         assert read_kernel_memory().tcp_sockets > 0
     assert min(before.slab_bytes, before.available_bytes) > 0
+
+
+def test_a_histogram_tells_bounds_of_percentiles_between_two_reads():
+    before = {0.001: 5, 0.01: 5, math.inf: 5}
+    after = {0.001: 5 + 90, 0.01: 5 + 99, math.inf: 5 + 100}
+    assert [bound_percentile(before, after, fraction) for fraction in (0.5, 0.99, 1)] == [0.001, 0.01, math.inf]
+    assert bound_percentile(after, after, 0.5) is None
+
+
+def test_a_histogram_is_read_from_the_service(service):
+    bounds = read_histogram(service.url, "fanout_publish_to_write_seconds")
+    assert set(bounds.values()) == {0}
+    assert math.inf in bounds

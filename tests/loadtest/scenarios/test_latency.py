@@ -1,3 +1,5 @@
+import re
+
 from loadtest.marks import Mark
 from loadtest.scenarios.latency import measure_latencies, run_latency
 from loadtest.stage import Setting, play_on_floor
@@ -12,7 +14,9 @@ def test_every_receipt_has_a_latency():
     figures = outcome.figures["service"]
     assert figures["receipts"] == 10 * 5
     assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["max_ms"]
-    assert len(outcome.rows) == 1
+    latency, share = outcome.rows
+    assert latency.target
+    assert re.fullmatch(r"<= [\d.]+, [\d.]+, [\d.]+ ms", share.value)
 
 
 def test_what_never_comes_has_no_latency():
