@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from fanout.auth import ApiKeys, Authorizer, shorten_subject
+from fanout.auth import ApiKeys, Authorizer, Provider, shorten_subject
 from fanout.engine import Wheel
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded
 from fanout.gateway import Ended, Oversight
@@ -44,8 +44,15 @@ Announce = Callable[[bytes, float], Awaitable[Announced]]
 """Tells all gateways and waits so many seconds for their answers; raises Unavailable."""
 
 
-def build_authorizer(settings: Settings, now: Callable[[], float] = time.time) -> Authorizer:
-    """Who may come in by these settings. `now` gives seconds since 1970.
+def build_authorizer(
+    settings: Settings, now: Callable[[], float] = time.time, providers: Sequence[Provider] = ()
+) -> Authorizer:
+    """Who may come in by these settings.
+
+    Args:
+        settings: the API keys.
+        now: seconds since 1970.
+        providers: of the other authorization modes.
 
     Raises:
         ConfigurationError: a bad key.
@@ -54,6 +61,7 @@ def build_authorizer(settings: Settings, now: Callable[[], float] = time.time) -
         ApiKeys(settings.api_key, now),
         ApiKeys(settings.publisher_key, now, "publisher_key"),
         ApiKeys(settings.admin_key, now, "admin_key"),
+        providers,
     )
 
 
@@ -73,6 +81,7 @@ class Administration:
         wheel: its clock wakes the look at the keys' ends of life.
         metrics: `reloads` is counted.
         now: seconds since 1970.
+        build_providers: those of other modes than API keys; raises ConfigurationError.
     """
 
     def __init__(
@@ -89,7 +98,9 @@ class Administration:
         wheel: Wheel,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
+        build_providers: Callable[[Settings], Sequence[Provider]] = lambda _: (),
     ) -> None:
+        self._build_providers = build_providers
         self._settings = settings
         self._source = source
         self._load_schema = load_schema
@@ -226,6 +237,8 @@ class Administration:
             self._next_expiry = self._authorizer.next_expiry()
             ended = self._oversight.revoke(self._authorizer.holds)
             logger.info("a key has expired: %d connections closed", ended.connections)
+        if now >= self._oversight.guests_expire_at:
+            self._oversight.end_expired_guests(now)
         return now_ms + _CHECK_MS
 
     async def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,7 +300,8 @@ class Administration:
         """All that would be served, checked, and the names of settings that cannot change; nothing is changed yet."""
         settings, ignored = renew_settings(self._settings, self._source)
         schema = self._load_schema(settings)
-        return settings, ignored, schema, Api(schema, settings), build_authorizer(settings, self._now)
+        authorizer = build_authorizer(settings, self._now, self._build_providers(settings))
+        return settings, ignored, schema, Api(schema, settings), authorizer
 
 
 def _tell_change(fault: ClientFault) -> SubscriptionEnded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import Any, NamedTuple
 
 
@@ -65,20 +66,101 @@ class DialectName(str, Enum):
     APOLLO_WS = "apollo_ws"
 
 
+class AuthMode(str, Enum):
+    """How somebody shows who they are, by AppSync's names (developer guide, "Configuring authorization")."""
+
+    API_KEY = "API_KEY"
+    COGNITO = "AMAZON_COGNITO_USER_POOLS"
+    OIDC = "OPENID_CONNECT"
+    IAM = "AWS_IAM"
+    LAMBDA = "AWS_LAMBDA"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthDirective:
+    """One authorization directive of a type or field of the schema.
+
+    Args:
+        name: without `@`, for example `aws_iam`.
+        cognito_groups: groups any one of which suffices; empty where none are named.
+    """
+
+    name: str
+    cognito_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPolicy:
+    """Which fields an identity may use, whatever the schema's directives allow to its mode.
+
+    Args:
+        allow: patterns `Type.field`, in which `*` is any text, for the fields of `Query`, `Mutation` and
+            `Subscription`: one has to match.
+        deny: patterns for fields of any type, none of which may match.
+    """
+
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a connection or request is, as decided by `fanout.auth`.
 
     Args:
-        mode: AppSync's authorization mode, for example `API_KEY`.
-        claims: what `$identity.x` in a filter template can read; empty for an API key, as in AppSync.
+        mode: how it was shown.
+        claims: AppSync's `ctx.identity` of the mode, which `$identity.x` in a filter template reads; empty for an
+            API key, where it is null.
         subject: who it is, as operators name and see it; never a credential. Of an API key the first 16 digits of
-            its SHA-256, `sha256:0123456789abcdef`.
+            its SHA-256, `sha256:0123456789abcdef`; of a token its issuer and subject.
+        expires_at: when its credentials end, in seconds since 1970; infinity where they do not tell. An API key
+            can be revoked, so that `Authorizer.holds` is asked about it.
+        groups: of a Cognito user.
+        policy: which fields it may use; None: all that its mode may.
     """
 
-    mode: str
+    mode: AuthMode
     claims: Mapping[str, Any] = field(default_factory=dict)
     subject: str = ""
+    expires_at: float = inf
+    groups: frozenset[str] = frozenset()
+    policy: FieldPolicy | None = None
+
+
+class CallKind(Enum):
+    """What somebody wants to be let in for."""
+
+    CONNECT = "a WebSocket connection"
+    SUBSCRIBE = "one subscription on it"
+    HTTP = "a request to /graphql"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What there is to decide by about who is asking.
+
+    Args:
+        kind: see the enumeration.
+        headers: names in lower case; those of the header object or message over those of HTTP.
+        body: what a signature covers (AppSync guide, "real-time-websocket-client"): `{}` of a connection,
+            `payload.data` of a subscription byte for byte, the body of a request.
+        path: of the HTTP endpoint that a signature is made for, without `/connect`.
+        query_string: of the request, raw; empty on a WebSocket.
+        query: the GraphQL document; empty for a connection.
+        operation_name: which operation of it.
+        variables: JSON values by variable name.
+        addresses: where it comes from, the client first and then proxies, as in `ctx.identity.sourceIp`.
+    """
+
+    kind: CallKind
+    headers: Mapping[str, str]
+    body: bytes = b"{}"
+    path: str = "/graphql"
+    query_string: str = ""
+    query: str = ""
+    operation_name: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
 
 
 class OverflowPolicy(Enum):
@@ -127,6 +209,7 @@ class SubscribeRequest:
         variables: JSON values by variable name.
         headers: the credentials and other headers of this request, names in lower case.
         extensions: what it asks for beyond GraphQL.
+        signed: what AppSync's clients sign of it: the text of `payload.data`; empty in the other dialects.
     """
 
     query: str
@@ -134,6 +217,7 @@ class SubscribeRequest:
     variables: Mapping[str, Any]
     headers: Mapping[str, str]
     extensions: Extensions = Extensions()
+    signed: str = ""
 
 
 class CloseReason(Enum):
@@ -164,6 +248,7 @@ class CloseReason(Enum):
     UNRESPONSIVE = (4604, "unresponsive", "no answer to a ping")
     EVENTS_MISSED = (4605, "events-missed", "events may have been missed, connect again and reload")
     LIMIT_EXCEEDED = (4606, "limit-exceeded", "a limit was exceeded, connect again later")
+    AUTHORITY_UNAVAILABLE = (4607, "authority-unavailable", "it cannot be decided who is asking, connect again later")
     CLOSED_BY_OPERATOR = (4620, "closed-by-operator", "closed by the operator, connect again")
     INVALIDATED = (4621, "invalidated", "Subscription complete.")
     API_CHANGED = (4622, "api-changed", "the API has changed, connect again")

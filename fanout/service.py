@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
 from fanout.administration import Administration, build_authorizer
+from fanout.auth import Provider
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
@@ -33,6 +36,7 @@ from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
+from fanout.trust import build_providers
 from fanout.web import create_app
 
 
@@ -163,7 +167,12 @@ async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
 ) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
     api = Api(load_schema(settings.schema_path), settings)
-    authorizer = build_authorizer(settings)
+    http = httpx.AsyncClient()
+
+    def build(settings: Settings) -> Sequence[Provider]:
+        return build_providers(settings, http, time.time)
+
+    authorizer = build_authorizer(settings, providers=build(settings))
     metrics = Metrics()
     registry = Registry(metrics)
     wheel = Wheel()
@@ -205,7 +214,7 @@ async def _assemble(
     catch_up = CatchUp(bus.history, dispatcher, metrics)
     subscriptions = Subscriptions(
         registry,
-        authorize=lambda request: authorizer.authorize_client(request.headers),
+        authorize=authorizer.authorize_client,
         plan=api.plan,
         directory=bus,
         metrics=metrics,
@@ -213,6 +222,7 @@ async def _assemble(
         backlogs=Backlogs(registry, settings.max_outgoing_bytes, metrics),
         catch_up=catch_up,
         read_token=bus.history.read_token,
+        recheck=api.recheck,
     )
     gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
     administration = Administration(
@@ -227,6 +237,7 @@ async def _assemble(
         set_log_level,
         wheel,
         metrics,
+        build_providers=build,
     )
     app = create_app(
         api=api,
@@ -249,6 +260,7 @@ async def _assemble(
         wheel.stop()
         await subscriptions.stop()
         await bus.stop()
+        await http.aclose()
 
 
 def set_log_level(level: str) -> None:

@@ -27,7 +27,9 @@ from pydantic import (
     model_validator,
 )
 
+from fanout.auth_settings import CognitoSettings, IamSettings, LambdaSettings, OidcSettings
 from fanout.errors import ConfigurationError
+from fanout.model import AuthMode
 
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
@@ -88,6 +90,16 @@ class Settings(BaseModel):
     """Settings of single mutation fields."""
 
     # Who may come in
+    auth_mode: AuthMode = AuthMode.API_KEY
+    """The default authorization mode: that of types and fields without a directive."""
+    cognito: tuple[CognitoSettings, ...] = ()
+    """User pools whose tokens are good."""
+    oidc: tuple[OidcSettings, ...] = ()
+    """OpenID Connect issuers whose tokens are good."""
+    iam: IamSettings | None = None
+    """Who may sign requests with AWS Signature Version 4."""
+    lambda_authorizer: LambdaSettings | None = None
+    """The function that decides about tokens which are none of an issuer."""
     api_key: tuple[str, ...] = ()
     """Keys for subscriptions and `/graphql`: `KEY` or `sha256:HEX`, and `@2027-01-31T00:00:00Z` for an expiry."""
     publisher_key: tuple[str, ...] = ()
@@ -247,8 +259,20 @@ class Settings(BaseModel):
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
 _LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "stream", "trusted_proxies"}
-_FILE_ONLY_SETTINGS = {"subscriptions", "mutations"}
-RELOADED = ("schema_path", "subscriptions", "api_key", "publisher_key", "admin_key", "log_level")
+_FILE_ONLY_SETTINGS = {"subscriptions", "mutations", "cognito", "oidc", "iam", "lambda_authorizer"}
+RELOADED = (
+    "schema_path",
+    "subscriptions",
+    "auth_mode",
+    "cognito",
+    "oidc",
+    "iam",
+    "lambda_authorizer",
+    "api_key",
+    "publisher_key",
+    "admin_key",
+    "log_level",
+)
 """Fields of `Settings` that a reload changes; connections, and what is in Redis, depend on all others."""
 
 

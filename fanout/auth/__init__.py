@@ -1,11 +1,12 @@
-"""The room of decisions about identity, pure: who is asking, given headers; never what they may see.
+"""The room of decisions about identity, pure: who is asking, and which fields they may use.
 
-Today API keys, one set each for clients, publishers and operators. No I/O, no asyncio; the clock is passed in.
+No I/O, no asyncio; the clock is passed in. What has to be fetched to decide (key sets of issuers, answers of an
+authorizer function) is fetched by `fanout.trust`.
 """
 
 from __future__ import annotations
 
 from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
-from fanout.auth.authorizer import Authorizer
+from fanout.auth.authorizer import Authorizer, Decision, Provider
 
-__all__ = ["ApiKeys", "Authorizer", "generate_key", "is_identity_name", "shorten_subject"]
+__all__ = ["ApiKeys", "Authorizer", "Decision", "Provider", "generate_key", "is_identity_name", "shorten_subject"]

@@ -16,7 +16,7 @@ from hashlib import sha256
 from math import inf
 
 from fanout.errors import ConfigurationError, Unauthorized
-from fanout.model import Identity
+from fanout.model import AuthMode, Identity
 
 DIGEST_PREFIX = "sha256:"
 _GENERATED_PREFIX = "da2-"  # as AppSync's keys begin
@@ -56,7 +56,7 @@ class ApiKeys:
             digest, expires_at = _parse_entry(entry, f"{setting} {position}")
             if digest in self._accepted:
                 raise _refuse(entry, f"{setting} {position}", "this key was given before, leave one of the two out")
-            self._accepted[digest] = expires_at, Identity("API_KEY", subject=name_digest(digest))
+            self._accepted[digest] = expires_at, Identity(AuthMode.API_KEY, subject=name_digest(digest))
         self._expiry_by_subject = {identity.subject: expiry for expiry, identity in self._accepted.values()}
 
     def __len__(self) -> int:

@@ -1,18 +1,50 @@
-"""From the headers of a request to an identity: one decision for every way in.
+"""From what somebody sends to an identity: one decision for every way in.
 
 The WebSocket side (connect and each start) and `/graphql` ask for a client, `/events` for a publisher, `/admin` for an
-operator. May not know: how headers came here (HTTP, header object, message), or what the identity may see. Further
-authorization modes (JWT, SigV4, an authorizer function) are added here.
+operator. May not know: how headers came here (HTTP, header object, message), or which fields the identity may use
+(`fanout.auth.fields`).
+
+Which mode decides (AppSync guide, "Configuring authorization"; the order is ours):
+
+    Authorization: AWS4-HMAC-SHA256 ...    AWS_IAM
+    x-api-key                              API_KEY
+    Authorization: a JWT of an issuer      AMAZON_COGNITO_USER_POOLS or OPENID_CONNECT, the issuer's
+    any other Authorization                AWS_LAMBDA
+
+A mode that is not configured lets nobody in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
 
 from fanout.auth.api_keys import ApiKeys
-from fanout.model import Identity
+from fanout.model import AuthMode, Call, Identity
 
 API_KEY_HEADER = "x-api-key"
+
+Decision = Identity | Awaitable[Identity]
+"""Who it is: at once, or after something was asked over the network. Awaiting it raises what deciding would."""
+
+
+class Provider(Protocol):
+    """Decides by one kind of credentials: those of an issuer, signatures, or whatever an authorizer function takes."""
+
+    @property
+    def mode(self) -> AuthMode: ...
+
+    def recognizes(self, call: Call) -> bool:
+        """Whether these credentials are of its kind, good or bad."""
+        ...
+
+    def decide(self, call: Call) -> Decision:
+        """Who it is. Raises Unauthorized, at once or when awaited."""
+        ...
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether an identity of its mode, decided by it or by one of another configuration, may go on."""
+        ...
 
 
 class Authorizer:
@@ -22,28 +54,43 @@ class Authorizer:
         api_keys: for subscribing and for `/graphql`.
         publisher_keys: for `/events`; no key of another set is good there.
         admin_keys: for `/admin`; none: nobody may.
+        providers: of the other modes; asked in this order, signatures first and an authorizer function last.
     """
 
-    __slots__ = ("_admin_keys", "_api_keys", "_publisher_keys")
+    __slots__ = ("_admin_keys", "_api_keys", "_providers", "_publisher_keys")
 
-    def __init__(self, api_keys: ApiKeys, publisher_keys: ApiKeys, admin_keys: ApiKeys | None = None) -> None:
+    def __init__(
+        self,
+        api_keys: ApiKeys,
+        publisher_keys: ApiKeys,
+        admin_keys: ApiKeys | None = None,
+        providers: Sequence[Provider] = (),
+    ) -> None:
         self._api_keys = api_keys
         self._publisher_keys = publisher_keys
         self._admin_keys = admin_keys or ApiKeys(())
+        self._providers = tuple(providers)
 
     def become(self, other: Authorizer) -> None:
         """Decide as `other` does from now on."""
         self._api_keys = other._api_keys
         self._publisher_keys = other._publisher_keys
         self._admin_keys = other._admin_keys
+        self._providers = other._providers
 
-    def authorize_client(self, headers: Mapping[str, str]) -> Identity:
-        """The client behind these headers (names in lower case).
+    def authorize_client(self, call: Call) -> Decision:
+        """The client behind a call.
 
         Raises:
             Unauthorized: missing, wrong or expired credentials; the text does not say which.
         """
-        return self._api_keys.check(headers.get(API_KEY_HEADER))
+        has_key = API_KEY_HEADER in call.headers
+        for provider in self._providers:
+            if has_key and provider.mode is not AuthMode.IAM:
+                break
+            if provider.recognizes(call):
+                return provider.decide(call)
+        return self._api_keys.check(call.headers.get(API_KEY_HEADER))
 
     def authorize_publisher(self, headers: Mapping[str, str]) -> Identity:
         """The publisher behind these headers (names in lower case).
@@ -67,12 +114,14 @@ class Authorizer:
         return self._admin_keys.check(headers.get(API_KEY_HEADER))
 
     def holds(self, identity: Identity) -> bool:
-        """Whether a client that was authorized as this identity would still be: not revoked, not expired.
+        """Whether a client that was authorized as this identity may go on: not revoked, not expired.
 
-        By what the identity itself says, without credentials: further modes are asked here too.
+        By what the identity itself says, without credentials.
         """
-        return self._api_keys.holds(identity)
+        if identity.mode is AuthMode.API_KEY:
+            return self._api_keys.holds(identity)
+        return any(provider.mode is identity.mode and provider.holds(identity) for provider in self._providers)
 
     def next_expiry(self) -> float:
-        """When some client's credentials expire next, in seconds since 1970; infinity for never."""
+        """When some client's API key expires next, in seconds since 1970; infinity for never."""
         return self._api_keys.next_expiry()

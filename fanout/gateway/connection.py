@@ -15,10 +15,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Joining, Pending, Subscription
 from fanout.engine.registry import Write
 from fanout.errors import ClientFault
 from fanout.gateway.gateway import Gateway, Work
+from fanout.gateway.subscriptions import Held
 from fanout.gateway.websocket import Handshake, WebSocket
 from fanout.model import CloseReason, Identity
 from fanout.protocol import (
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] | None = None
         self.session: Session | None = None
         self.identity: Identity | None = None
-        self.subscriptions: dict[str, Subscription | Pending | Joining] = {}
+        self.subscriptions: dict[str, Held] = {}
         self.closing: CloseReason | None = None
         self.wheel_slot = -1
 
@@ -292,6 +292,10 @@ class Connection(asyncio.Protocol):
         if now_ms >= ends_ms:
             self.close(CloseReason.LIFETIME)
             return None
+        expires_ms = self._gateway.expires_ms(self, now_ms)
+        if now_ms >= expires_ms:
+            self.perform(session.revoked())
+            return None
         active_ms = self._gateway.last_activity_ms(self, self._messaged_ms)
         if now_ms >= active_ms + settings.idle_timeout_ms:
             self.close(CloseReason.IDLE)
@@ -312,15 +316,21 @@ class Connection(asyncio.Protocol):
             if self._pinged_ms
             else self._received_ms + settings.ping_after_silence_ms
         )
-        return min(self._next_keep_alive_ms, next_ping_ms, ends_ms, active_ms + settings.idle_timeout_ms)
+        next_ms = min(self._next_keep_alive_ms, next_ping_ms, ends_ms, active_ms + settings.idle_timeout_ms)
+        return next_ms if next_ms <= expires_ms else int(expires_ms)
 
     def begin_keep_alive(self) -> None:
-        """Called once the connection is acknowledged: from now on the wheel keeps it alive."""
+        """Called once the connection is authorized, and when it is renewed: from now on the wheel keeps it alive."""
         now_ms = self._gateway.wheel.now_ms()
         self._next_keep_alive_ms = now_ms + self._gateway.settings.keep_alive_interval_ms
         settings = self._gateway.settings
         first_ms = min(settings.keep_alive_interval_ms, settings.ping_after_silence_ms, settings.idle_timeout_ms)
-        self._gateway.wheel.schedule(self, min(now_ms + first_ms, self._gateway.end_of_life_ms(self.serial)))
+        due_ms = min(
+            now_ms + first_ms,
+            self._gateway.end_of_life_ms(self.serial),
+            self._gateway.expires_ms(self, now_ms),
+        )
+        self._gateway.wheel.schedule(self, int(due_ms))
 
     def _schedule_cut(self) -> None:
         self._gateway.wheel.schedule(self, self._gateway.wheel.now_ms() + self._gateway.settings.close_timeout_ms)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import http
-from collections.abc import Callable, Collection, Iterable, Mapping
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from fanout.engine import Joining, Pending, Subscription, Wheel
-from fanout.errors import ClientFault
+from fanout.engine import Subscription, Wheel
+from fanout.errors import ClientFault, Unauthorized
 from fanout.gateway.addresses import FORWARDED_HEADER, AddressReader
 from fanout.gateway.admission import Admission, Refused
+from fanout.gateway.calls import describe_connect
 from fanout.gateway.limits import Limits
-from fanout.gateway.subscriptions import Subscriber, Subscriptions
+from fanout.gateway.subscriptions import Held, Subscriber, Subscriptions, read_decision
 from fanout.gateway.turns import Turns, Worker
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
-from fanout.model import CloseReason, DialectName, Identity
+from fanout.model import Call, CloseReason, DialectName, Identity
 from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
@@ -42,9 +46,6 @@ class Connection(Subscriber, Worker[Work], Protocol):
 
     def perform(self, effects: list[Effect]) -> None: ...
 
-    @property
-    def peer_address(self) -> str: ...
-
     def begin_keep_alive(self) -> None: ...
 
     def close(self, reason: CloseReason, detail: str = "") -> None: ...
@@ -55,11 +56,12 @@ class Gateway:
 
     Args:
         settings: limits and times of connections.
-        authorize: decides about a connection's headers; raises Unauthorized.
+        authorize: decides about a connection; raises Unauthorized, or its awaitable does.
         subscriptions: starts and ends subscriptions.
         wheel: the clock of all connections.
         metrics: counts what happens.
         limits: what one client may do; the one that `subscriptions` asks.
+        now: seconds since 1970.
 
     Raises:
         ConfigurationError: a limit that cannot be kept on this system.
@@ -68,12 +70,14 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        authorize: Callable[[Mapping[str, str]], Identity],
+        authorize: Callable[[Call], Identity | Awaitable[Identity]],
         subscriptions: Subscriptions,
         wheel: Wheel,
         metrics: Metrics,
         limits: Limits,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._now = now
         self.settings = settings
         self.subscriptions = subscriptions
         self.wheel = wheel
@@ -84,6 +88,7 @@ class Gateway:
         self._authorize = authorize
         self._addresses = AddressReader(settings.trusted_proxies)
         self._connections: dict[Connection, DialectName] = {}
+        self._deciding: dict[Connection, asyncio.Future[Identity]] = {}
         self._last_number = 0
 
     def start(self) -> None:
@@ -115,23 +120,65 @@ class Gateway:
         return Session(agreement, self.settings)
 
     def authorize_connection(self, connection: Connection, headers: Mapping[str, str]) -> list[Effect]:
-        """Decide about a connection that wants to initialise. Returns what its session makes of it."""
+        """Decide about a connection that wants to initialise, or to be renewed. Returns what its session makes of it.
+
+        Nothing yet, where something has to be asked first: then it is performed when that is known.
+        """
         session = connection.session
         assert session is not None
+        former = self._deciding.pop(connection, None)
+        if former is not None:
+            former.cancel()
         try:
-            identity = self._authorize(headers)
-            if self.limits.is_active:
-                excess = self.limits.identify(connection, identity.subject)
-                if excess is not None:
-                    raise excess.to_fault()
-            connection.identity = identity
+            decision = self._authorize(describe_connect(headers, connection.peer_address))
         except ClientFault as fault:
-            self.metrics.refusals[fault.error_type] += 1
-            return session.refused(fault)
+            return self._refuse(session, fault)
+        if isinstance(decision, Identity):
+            return self._admit(connection, session, decision)
+        deciding = self._deciding[connection] = asyncio.ensure_future(decision)
+        deciding.add_done_callback(functools.partial(self._decided, connection, session))
+        return []
+
+    def _decided(self, connection: Connection, session: Session, deciding: asyncio.Future[Identity]) -> None:
+        if deciding.cancelled():
+            return  # the connection is gone, or was given other credentials meanwhile
+        outcome = read_decision(deciding)
+        del self._deciding[connection]
+        if isinstance(outcome, Identity):
+            connection.perform(self._admit(connection, session, outcome))
+        else:
+            connection.perform(self._refuse(session, outcome))
+
+    def _admit(self, connection: Connection, session: Session, identity: Identity) -> list[Effect]:
+        if connection.identity is not None:
+            return self._renew(connection, session, identity)
+        if self.limits.is_active:
+            excess = self.limits.identify(connection, identity.subject)
+            if excess is not None:
+                return self._refuse(session, excess.to_fault())
+        connection.identity = identity
         self._connections[connection] = session.dialect.name
         self.metrics.connections[session.dialect.name] += 1
         connection.begin_keep_alive()
         return session.authorized()
+
+    def _renew(self, connection: Connection, session: Session, identity: Identity) -> list[Effect]:
+        """The same client has shown fresh credentials: its subscriptions go on, as far as they still may."""
+        former = connection.identity
+        assert former is not None
+        if (identity.mode, identity.subject) != (former.mode, former.subject):
+            return self._refuse(session, Unauthorized())
+        connection.identity = identity
+        connection.begin_keep_alive()
+        ended = self.subscriptions.renew(connection, identity)
+        effects = session.authorized()
+        for id, fault in ended:
+            effects += session.ended(id, fault)
+        return effects
+
+    def _refuse(self, session: Session, fault: ClientFault) -> list[Effect]:
+        self.metrics.refusals[fault.error_type] += 1
+        return session.refused(fault)
 
     def note_dialect(self, connection: Connection, dialect: DialectName) -> None:
         """The connection's dialect has shown itself: Apollo's clients may look like AppSync's until they start."""
@@ -144,6 +191,9 @@ class Gateway:
     def forget(self, connection: Connection) -> None:
         """End all that a connection has here. Doing it twice does nothing."""
         self.turns.drop(connection)
+        deciding = self._deciding.pop(connection, None)
+        if deciding is not None:
+            deciding.cancel()
         self.subscriptions.end_all(connection)
         if self.limits.is_active:
             self.limits.leave(connection)
@@ -187,6 +237,12 @@ class Gateway:
         life_ms = self.settings.max_lifetime_ms * (1 - part * self.settings.lifetime_jitter)
         return (serial >> _NUMBER_BITS) + int(life_ms)
 
+    def expires_ms(self, connection: Connection, now_ms: int) -> float:
+        """When a connection's credentials end, on the wheel's clock; infinity where they do not tell."""
+        assert connection.identity is not None
+        expires_at = connection.identity.expires_at
+        return expires_at if expires_at == math.inf else now_ms + (expires_at - self._now()) * 1000
+
     def last_activity_ms(self, connection: Connection, messaged_ms: int) -> int:
         """When the client last sent a message or was last delivered one, on the wheel's clock."""
         return max(messaged_ms, *_delivery_times(connection.subscriptions.values()), 0)
@@ -203,5 +259,5 @@ class Gateway:
         return None if excess is None else excess.to_refused()
 
 
-def _delivery_times(subscriptions: Iterable[Subscription | Pending | Joining]) -> Iterable[int]:
+def _delivery_times(subscriptions: Iterable[Held]) -> Iterable[int]:
     return (held.group.last_delivery_ms for held in subscriptions if isinstance(held, Subscription))

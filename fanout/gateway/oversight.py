@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 from fanout.engine import Group, Registry
 from fanout.errors import BadRequest, ClientFault, SubscriptionEnded, Unauthorized
@@ -24,6 +25,7 @@ from fanout.schema import Changed, Plan
 
 # Plans made anew between two turns of the event loop: 1.5 ms and more for each that has a document of its own.
 _PLANS_PER_TURN = 20
+_EXPIRED = CloseReason.UNAUTHORIZED.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,21 @@ class Oversight:
             CloseReason.UNAUTHORIZED.label,
         )
 
+    @property
+    def guests_expire_at(self) -> float:
+        """When to call `end_expired_guests`, in seconds since 1970; infinity for never."""
+        return self._gateway.subscriptions.guests_expire_at
+
+    def end_expired_guests(self, now: float) -> Ended:
+        """End the subscriptions on connections of others whose credentials have expired.
+
+        A connection whose own credentials expire is closed by its own clock.
+        """
+        ended = self._end_guests(lambda identity: identity.expires_at <= now, Unauthorized(), _EXPIRED)
+        subscriptions = self._gateway.subscriptions
+        subscriptions.guests_expire_at = min((each.expires_at for each in subscriptions.guests.values()), default=inf)
+        return Ended(subscriptions=ended)
+
     def invalidate(self, field: str, payload: object) -> Ended:
         """End the subscriptions on a field whose invalidation filters match a payload (parsed JSON)."""
         ids_by_connection: defaultdict[Connection, list[str]] = defaultdict(list)
@@ -198,7 +215,7 @@ class Oversight:
         closed = ended = 0
         for connection in list(self._gateway.connections if outcomes else ()):
             for id, held in list(connection.subscriptions.items()):
-                outcome = outcomes.get(held.group)
+                outcome = outcomes.get(held.group) if held.group is not None else None
                 if isinstance(outcome, ClientFault):
                     ended += 1
                     self._end(connection, id, outcome, "schema-changed")
@@ -222,11 +239,15 @@ class Oversight:
             subscriptions += len(connection.subscriptions)
             close(connection)
         if is_meant is not None and fault is not None:
-            guests = self._gateway.subscriptions.guests
-            for subscriber, id in [place for place, identity in guests.items() if is_meant(identity)]:
-                subscriptions += 1
-                self._end(subscriber, id, fault, label)  # type: ignore[arg-type]  # as in `invalidate`
+            subscriptions += self._end_guests(is_meant, fault, label)
         return Ended(len(connections), subscriptions)
+
+    def _end_guests(self, is_meant: Callable[[Identity], bool], fault: ClientFault, label: str) -> int:
+        guests = self._gateway.subscriptions.guests
+        meant = [place for place, identity in guests.items() if is_meant(identity)]
+        for subscriber, id in meant:
+            self._end(subscriber, id, fault, label)  # type: ignore[arg-type]  # as in `invalidate`
+        return len(meant)
 
     def _end(self, connection: Connection, id: str, fault: ClientFault, label: str) -> None:
         self._gateway.subscriptions.end(connection, id)

@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
-from fanout.errors import BadRequest, ClientFault
+from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.gateway.backlog import Backlogs, Reader
+from fanout.gateway.calls import describe_subscribe
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
 from fanout.metrics import Metrics
-from fanout.model import Bucket, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
+from fanout.model import Bucket, Call, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
 from fanout.schema import Plan
 from filters import Filter
@@ -30,7 +32,10 @@ from filters import Filter
 logger = logging.getLogger("fanout.gateway")
 
 Planner = Callable[[SubscribeRequest, Identity], Plan]
-Authorize = Callable[[SubscribeRequest], Identity]
+Authorize = Callable[[Call], Identity | Awaitable[Identity]]
+"""Who wants to subscribe; raises Unauthorized, or its awaitable does."""
+Recheck = Callable[[Plan, Identity], ClientFault | None]
+"""What keeps a subscription that was planned before from going on for an identity; None: nothing."""
 
 
 class BucketDirectory(Protocol):
@@ -43,13 +48,31 @@ class BucketDirectory(Protocol):
     def release(self, buckets: Iterable[Bucket]) -> None: ...
 
 
+class Deciding:
+    """A wish to subscribe of which it is not known yet whose it is."""
+
+    __slots__ = ("future",)
+
+    group = None
+
+    def __init__(self, future: asyncio.Future[Identity]) -> None:
+        self.future = future
+
+
+Held = Subscription | Pending | Joining | Deciding
+"""What a connection holds for an id: a live subscription, or one on its way."""
+
+
 class Subscriber(Reader, Protocol):
     """What is needed of a connection."""
 
-    subscriptions: dict[str, Subscription | Pending | Joining]
+    subscriptions: dict[str, Held]
     """By id."""
     identity: Identity | None
     """Who it is; None before it is authorized."""
+
+    @property
+    def peer_address(self) -> str: ...
 
     def acknowledge(self, id: str, token: int, position: str | None = None) -> None: ...
 
@@ -125,6 +148,7 @@ class Subscriptions:
         backlogs: Backlogs,
         catch_up: CatchUp,
         read_token: Callable[[str], Token],
+        recheck: Recheck,
     ) -> None:
         self._registry = registry
         self._authorize = authorize
@@ -135,9 +159,12 @@ class Subscriptions:
         self.invalidations = Invalidations()
         self.guests: dict[tuple[Subscriber, str], Identity] = {}
         """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
+        self.guests_expire_at = math.inf
+        """No guest's credentials end before, in seconds since 1970."""
         self.backlogs = backlogs
         self._catch_up = catch_up
         self._read_token = read_token
+        self._recheck = recheck
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool, bool], tuple[str, JoinParts]] = {}
 
@@ -148,7 +175,29 @@ class Subscriptions:
         and its share of one Redis round trip, all others a few dict operations.
         """
         try:
-            identity = self._authorize(wish.request)
+            decision = self._authorize(describe_subscribe(wish.request, subscriber.peer_address))
+        except ClientFault as fault:
+            self.reject(subscriber, wish.id, wish.token, fault)
+            return
+        if isinstance(decision, Identity):
+            self._start(subscriber, wish, decision)
+        else:
+            deciding = asyncio.ensure_future(decision)
+            subscriber.subscriptions[wish.id] = Deciding(deciding)
+            deciding.add_done_callback(functools.partial(self._decided, subscriber, wish))
+
+    def _decided(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
+        if deciding.cancelled():
+            return  # the subscription was ended meanwhile
+        outcome = read_decision(deciding)
+        del subscriber.subscriptions[wish.id]
+        if isinstance(outcome, Identity):
+            self._start(subscriber, wish, outcome)
+        else:
+            self.reject(subscriber, wish.id, wish.token, outcome)
+
+    def _start(self, subscriber: Subscriber, wish: Subscribe, identity: Identity) -> None:
+        try:
             if self._limits.is_active:
                 self._check_limits(subscriber, identity)
             plan = self._plan(wish.request, identity)
@@ -173,6 +222,7 @@ class Subscriptions:
             self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
         if identity is not subscriber.identity and identity != subscriber.identity:
             self.guests[subscriber, wish.id] = identity
+            self.guests_expire_at = min(self.guests_expire_at, identity.expires_at)
         if is_positioned or after is not None:
             go_live = functools.partial(self._begin_catching_up, subscriber, wish, group, plan.filter, after)
         else:
@@ -189,6 +239,9 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
+        if isinstance(ended, Deciding):
+            ended.future.cancel()
+            return
         if ended is not None:
             self.invalidations.discard(ended.group.field, subscriber, id)
             if self.guests:
@@ -211,6 +264,23 @@ class Subscriptions:
         """End all subscriptions of a connection that goes away."""
         for id in list(subscriber.subscriptions):
             self.end(subscriber, id)
+
+    def renew(self, subscriber: Subscriber, identity: Identity) -> list[tuple[str, ClientFault]]:
+        """End those of a connection's own subscriptions that may not go on by fresh credentials of its client.
+
+        Returns:
+            Their ids, and what each is to be told.
+        """
+        ended: list[tuple[str, ClientFault]] = []
+        for id, held in list(subscriber.subscriptions.items()):
+            plan = held.group.plan if held.group is not None else None
+            if not isinstance(plan, Plan) or (subscriber, id) in self.guests:
+                continue
+            fault = self._recheck(plan, identity)
+            if fault is not None:
+                self.end(subscriber, id)
+                ended.append((id, fault))
+        return ended
 
     def redirect(self, subscriber: Subscriber) -> None:
         """Let all live subscriptions of a connection write through its present `write`, or wait."""
@@ -296,6 +366,26 @@ class Subscriptions:
             name = f"{dialect.name.value}{'+deflate' * is_deflated}{'+positions' * is_positioned}"
             framing = self._framings[dialect.name, is_deflated, is_positioned] = (name, join)
         return framing
+
+
+def read_decision(deciding: asyncio.Future[Identity]) -> Identity | ClientFault:
+    """Who it was found to be, or what the client is to be told instead."""
+    error = deciding.exception()
+    match error:
+        case None:
+            return deciding.result()
+        case ClientFault():
+            return error
+        case Unavailable():
+            # 503: clients try again, which they do not after 400, 401 and 403.
+            return ClientFault(
+                "It cannot be decided now who is asking, try again later.",
+                error_type="ServiceUnavailableException",
+                error_code=503,
+            )
+        case _:  # our defect, or that of an authorizer function: this client is told, and all others go on
+            logger.error("it could not be decided who is asking", exc_info=error)
+            return ClientFault("Internal error.", error_type="InternalFailureException", error_code=500)
 
 
 def _check_overflow(overflow: Overflow, plan: Plan) -> None:

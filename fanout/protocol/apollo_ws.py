@@ -15,7 +15,7 @@ from fanout.errors import ClientFault
 from fanout.model import CloseReason, DialectName
 from fanout.protocol.conversation import BadMessage, Command, Init, Start, Stop, Terminate
 from fanout.protocol.dialect import Dialect, EarlyStart, RepeatedId, Rules, read_id, read_operation, show_type
-from fanout.protocol.transport_ws import read_init_headers
+from fanout.protocol.headers import read_init_headers
 
 _ACK = b'{"type":"connection_ack"}'
 _KEEP_ALIVE = b'{"type":"ka"}'

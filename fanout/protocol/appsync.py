@@ -26,7 +26,7 @@ from fanout.protocol.dialect import (
     show_type,
 )
 from fanout.protocol.extensions import MEMBER
-from fanout.protocol.headers import read_headers
+from fanout.protocol.headers import read_headers, read_init_headers
 
 _KEEP_ALIVE = b'{"type":"ka"}'
 _NO_HEADERS: Mapping[str, str] = {}
@@ -53,7 +53,10 @@ class AppSyncDialect(Dialect):
     def read(self, message: Mapping[str, Any]) -> Command:
         match message.get("type"):
             case "connection_init":
-                return _INIT  # credentials came with the upgrade; gql adds an empty payload
+                # AppSync's clients give their credentials with the upgrade; gql adds an empty payload here. Those of
+                # others, and fresh ones for an open connection, are read from it.
+                payload = message.get("payload")
+                return Init(read_init_headers(payload)) if payload and isinstance(payload, dict) else _INIT
             case "start":
                 return _read_start(message)
             case "stop":
@@ -106,7 +109,7 @@ def _read_start(message: Mapping[str, Any]) -> Start:
     if extensions is not None and MEMBER in extensions:
         asked = read_fanout_extensions(extensions)
         fingerprint ^= hash(asked)
-    return read_operation(operation, id, headers, "'start': payload.data", fingerprint, asked)
+    return read_operation(operation, id, headers, "'start': payload.data", fingerprint, asked, data)
 
 
 def _read_authorization(extensions: object, id: str) -> Mapping[str, str]:

@@ -50,6 +50,7 @@ class Start:
         fingerprint: equal for a repetition of the same request; 0 in dialects that do not compare.
         extensions: what is asked for beyond GraphQL, or what is wrong with that: this subscription is refused then,
             and the conversation goes on in any dialect.
+        signed: see `SubscribeRequest`.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Start:
     headers: Mapping[str, str]
     fingerprint: int
     extensions: Extensions | BadRequest = NONE
+    signed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,12 +164,13 @@ def read_operation(
     where: str,
     fingerprint: int = 0,
     extensions: Extensions | BadRequest | None = None,
+    signed: str = "",
 ) -> Start:
     """The `{query, variables, operationName}` that all dialects have, as a command.
 
     Args:
         operation: the object that has these members; others are ignored.
-        id, headers, fingerprint: members of the command, as they are.
+        id, headers, fingerprint, signed: members of the command, as they are.
         where: the object's name in error messages.
         extensions: what is asked of Fanout; None: `operation` says so itself.
 
@@ -189,7 +190,7 @@ def read_operation(
         raise BadMessage(f"{where}.operationName has to be a string.", id=id)
     if extensions is None:
         extensions = read_fanout_extensions(operation.get("extensions"))
-    return Start(id, query, operation_name or None, variables, headers, fingerprint, extensions)
+    return Start(id, query, operation_name or None, variables, headers, fingerprint, extensions, signed)
 
 
 def show_type(message: Mapping[str, Any]) -> str:

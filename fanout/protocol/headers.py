@@ -48,6 +48,21 @@ def decode_header_object(encoded: str) -> dict[str, str]:
     return read_headers(value)
 
 
+def read_init_headers(payload: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """The credentials in the payload of a `connection_init`.
+
+    Clients have no common form: `{"x-api-key":...}` and `{"headers":{"x-api-key":...}}` are both read; the latter
+    wins. So do the `connectionParams` of the old Apollo dialect.
+    """
+    if not payload:
+        return {}
+    found = read_headers(payload)
+    nested = payload.get("headers")
+    if isinstance(nested, dict):
+        found.update(read_headers(nested))
+    return found
+
+
 def overlay_headers(lower: Mapping[str, str], upper: Mapping[str, str]) -> Mapping[str, str]:
     """`upper` over `lower`; a credential in `upper` takes every credential of `lower` out.
 

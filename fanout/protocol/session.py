@@ -8,7 +8,7 @@ headers (tests/fanout/protocol/test_session_cost.py guards both).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import assert_never
 
@@ -35,7 +35,7 @@ from fanout.protocol.conversation import (
     Unsubscribe,
 )
 from fanout.protocol.dialect import Dialect, EarlyStart, RepeatedId, decode_message
-from fanout.protocol.headers import overlay_headers
+from fanout.protocol.headers import CREDENTIAL_NAMES, overlay_headers
 from fanout.protocol.negotiation import Agreement, UnsupportedSubprotocol
 from fanout.protocol.transport_ws import TRANSPORT_WS
 from fanout.settings import Settings
@@ -45,6 +45,10 @@ DIALECTS: dict[DialectName, Dialect] = {dialect.name: dialect for dialect in (AP
 
 _HELD_START_BYTES = 500
 """What a held start takes beside its text."""
+
+
+_UNAVAILABLE = 503
+"""`error_code` of a fault that is not the client's: whoever decides could not be asked."""
 
 
 class _Phase(Enum):
@@ -84,6 +88,7 @@ class Session:
         "_held",
         "_last_token",
         "_phase",
+        "_renewal",
         "_settings",
         "_uses",
         "dialect",
@@ -99,6 +104,7 @@ class Session:
         self._could_be_apollo = agreement.dialect is DialectName.APPSYNC and not agreement.header_object_given
         self._uses: dict[str, _Use] = {}
         self._held: dict[str, Start] | None = None
+        self._renewal: Mapping[str, str] | None = None
         self._last_token = 0
 
     @property
@@ -128,7 +134,13 @@ class Session:
         return self._obey(command)
 
     def authorized(self) -> list[Effect]:
-        """The gateway accepts the connection: acknowledgement, first keep-alive, and the starts that were held."""
+        """The gateway accepts the connection: acknowledgement, first keep-alive, and the starts that were held.
+
+        Of a connection that is open already it accepts fresh credentials: acknowledged again.
+        """
+        if self._renewal is not None:
+            self._headers, self._renewal = self._renewal, None
+            return [Send(self._write_ack())]
         if self._phase is not _Phase.AUTHORIZING:
             return []
         self._phase = _Phase.OPEN
@@ -142,9 +154,11 @@ class Session:
         return effects
 
     def refused(self, fault: ClientFault) -> list[Effect]:
-        """The gateway does not accept the connection: the reason is told and the connection closed."""
-        if self._phase is not _Phase.AUTHORIZING:
+        """The gateway does not accept the connection, or not its renewal: it is told why, and closed."""
+        if self._phase is not _Phase.AUTHORIZING and self._renewal is None:
             return []
+        if fault.error_code == _UNAVAILABLE:
+            return self._tell_and_close(fault, CloseReason.AUTHORITY_UNAVAILABLE)
         if isinstance(fault, LimitExceeded):  # the same client may be welcome later
             return self._tell_and_close(fault, CloseReason.LIMIT_EXCEEDED)
         return self._tell_and_close(fault, self.dialect.rules.refused_init)
@@ -226,6 +240,9 @@ class Session:
             self._headers = overlay_headers(self._headers, command.headers)
             self._phase = _Phase.AUTHORIZING
             return [Authorize(self._headers)]
+        if self._phase is _Phase.OPEN and not CREDENTIAL_NAMES.isdisjoint(command.headers):
+            self._renewal = overlay_headers(self._headers, command.headers)
+            return [Authorize(self._renewal)]
         repeated = self.dialect.rules.repeated_init
         if repeated is not None:
             return self._close(repeated)
@@ -270,7 +287,9 @@ class Session:
         self._last_token += 1
         self._uses[id] = _Use(self._last_token, command.fingerprint)
         headers = overlay_headers(self._headers, command.headers)
-        request = SubscribeRequest(command.query, command.operation_name, command.variables, headers, extensions)
+        request = SubscribeRequest(
+            command.query, command.operation_name, command.variables, headers, extensions, command.signed
+        )
         # Copied, because it is kept: what orjson returns holds on to its whole buffer, 4 KB for an id of 38 bytes.
         id_bytes = bytes(memoryview(orjson.dumps(id)))
         effects.append(Subscribe(id, id_bytes, request, self._last_token))
@@ -311,7 +330,7 @@ class Session:
     def _close(self, reason: CloseReason, detail: str = "") -> list[Effect]:
         self._phase = _Phase.CLOSED
         self._uses.clear()
-        self._held = None
+        self._held = self._renewal = None
         return [Close(reason, detail)]
 
     def _find_use(self, id: str, token: int) -> _Use | None:

@@ -15,7 +15,7 @@ from fanout.errors import ClientFault
 from fanout.model import CloseReason, DialectName
 from fanout.protocol.conversation import BadMessage, Command, Init, Ping, Pong, Start, Stop
 from fanout.protocol.dialect import Dialect, EarlyStart, RepeatedId, Rules, read_id, read_operation, show_type
-from fanout.protocol.headers import read_headers
+from fanout.protocol.headers import read_init_headers
 
 _ACK = b'{"type":"connection_ack"}'
 _PONG_WITHOUT_PAYLOAD = b'{"type":"pong"}'
@@ -78,21 +78,6 @@ class TransportWsDialect(Dialect):
             return orjson.dumps({"type": "pong", "payload": payload})
         except orjson.JSONEncodeError:  # orjson reads 1024 levels, but writes only 254; the payload is optional
             return _PONG_WITHOUT_PAYLOAD
-
-
-def read_init_headers(payload: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """The credentials in the payload of a `connection_init`.
-
-    Clients have no common form: `{"x-api-key":...}` and `{"headers":{"x-api-key":...}}` are both read; the latter
-    wins. Also used by the old Apollo dialect, whose `connectionParams` are the same thing.
-    """
-    if not payload:
-        return {}
-    found = read_headers(payload)
-    nested = payload.get("headers")
-    if isinstance(nested, dict):
-        found.update(read_headers(nested))
-    return found
 
 
 def _read_payload(message: Mapping[str, Any]) -> dict[str, Any] | None:

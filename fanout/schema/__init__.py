@@ -12,7 +12,6 @@ Knows nothing of connections, Redis or HTTP; nothing here waits.
 
 from fanout.schema.api import Api
 from fanout.schema.arguments import build_limits
-from fanout.schema.directives import AuthDirective
 from fanout.schema.mutations import MutationExecutor, MutationResult
 from fanout.schema.planner import Changed, Plan, PlanSource, SubscriptionPlanner
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
@@ -22,7 +21,6 @@ from fanout.schema.sdl import CHAT_SDL_PATH, ApiSchema, load_chat_schema, parse_
 __all__ = [
     "Api",
     "ApiSchema",
-    "AuthDirective",
     "CHAT_SDL_PATH",
     "load_chat_schema",
     "parse_schema",

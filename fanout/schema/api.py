@@ -5,9 +5,10 @@ Whoever serves holds one `Api` for life and asks it each time; nothing of a form
 
 from __future__ import annotations
 
+from fanout.errors import ClientFault, SubscriptionEnded
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.mutations import MutationExecutor
-from fanout.schema.planner import Plan, SubscriptionPlanner
+from fanout.schema.planner import Changed, Plan, SubscriptionPlanner
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
@@ -40,6 +41,13 @@ class Api:
     def plan(self, request: SubscribeRequest, identity: Identity) -> Plan:
         """See `SubscriptionPlanner.plan`."""
         return self.planner.plan(request, identity)
+
+    def recheck(self, plan: Plan, identity: Identity) -> ClientFault | None:
+        """What keeps a plan made before from going on for an identity: it may not, or would get other events."""
+        outcome = self.planner.replan(plan, self.planner, identity)
+        if isinstance(outcome, Changed):
+            return SubscriptionEnded("The subscription would get other events by the new credentials: start it anew.")
+        return outcome if isinstance(outcome, ClientFault) else None
 
     def subscriptions_of(self, mutation: str) -> tuple[str, ...]:
         """Subscription fields that an event of this mutation reaches; empty where none is linked."""

@@ -7,7 +7,6 @@ Sources: AppSync developer guide, pages "Real-time data" (`@aws_subscribe`) and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from graphql import (
@@ -25,6 +24,7 @@ from graphql import (
     specified_directives,
 )
 
+from fanout.model import AuthDirective
 from fanout.schema.scalars import AWS_SCALARS
 
 SUBSCRIBE: Final = "aws_subscribe"
@@ -58,19 +58,6 @@ _BUILT_IN_DIRECTIVES = {
     *(directive.name for directive in specified_directives),
     *(definition.name.value for definition in PRELUDE if isinstance(definition, DirectiveDefinitionNode)),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AuthDirective:
-    """One authorization directive of a type or field.
-
-    Args:
-        name: without `@`, one of `AUTHORIZATION_DIRECTIVES`.
-        cognito_groups: groups any one of which suffices; empty where none are named.
-    """
-
-    name: str
-    cognito_groups: tuple[str, ...] = ()
 
 
 def is_built_in(definition: DefinitionNode) -> bool:

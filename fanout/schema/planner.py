@@ -31,7 +31,7 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, DuplicatedOperation
-from fanout.model import Identity, SubscribeRequest
+from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.documents import Document, DocumentReader, find_operation
 from fanout.schema.lru import Lru
@@ -48,7 +48,7 @@ _MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT = 1024, 200_000
 # Plans are small. Weighed in characters of the document and bytes of the variables: clients choose both.
 _MAX_PLANS, _MAX_PLANS_WEIGHT = 10_000, 16_000_000
 _MAX_PROJECTIONS_PER_OPERATION = 64
-_NOBODY = Identity("")
+_NOBODY = Identity(AuthMode.API_KEY)
 _CONDITIONAL_DIRECTIVES = frozenset({"include", "skip"})
 
 
@@ -179,8 +179,12 @@ class SubscriptionPlanner:
         """The subscription fields that have an invalidation filter."""
         return self._invalidations.keys()
 
-    def replan(self, plan: Plan, former: SubscriptionPlanner) -> Plan | Changed | ClientFault:
+    def replan(
+        self, plan: Plan, former: SubscriptionPlanner, identity: Identity | None = None
+    ) -> Plan | Changed | ClientFault:
         """What has become of a plan of a former planner: a new one for the same events, or why there is none.
+
+        `identity`: who it is made for now; None: whoever it was made for.
 
         What the API's owner has set for the field counts as a change whatever it was: subscribers who share the plan's
         filter may differ in the arguments that a new template asks for.
@@ -191,7 +195,7 @@ class SubscriptionPlanner:
         source = plan.source
         request = SubscribeRequest(source.query, source.operation_name, orjson.loads(source.variables), {})
         try:
-            planned = self.plan(request, plan.identity or _NOBODY)
+            planned = self.plan(request, identity or plan.identity or _NOBODY)
         except ClientFault as fault:
             return fault
         # The other filter too: an argument of another type would leave it waiting for payloads of the former one.

@@ -34,10 +34,10 @@ from graphql import (
 from graphql.validation.validate import validate_sdl
 
 from fanout.errors import SchemaError
+from fanout.model import AuthDirective
 from fanout.schema.directives import (
     PRELUDE,
     SUBSCRIBE,
-    AuthDirective,
     is_built_in,
     read_authorization,
     read_mutations,

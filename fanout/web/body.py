@@ -41,11 +41,19 @@ class HttpLimits:
 async def read_json(request: Request, limit_bytes: int) -> Any:
     """The request's body, parsed.
 
+    Raises:
+        LimitExceeded, BadRequest: as `read_body` and `parse_json`.
+    """
+    return parse_json(await read_body(request, limit_bytes))
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The request's body.
+
     A body whose Content-Length tells that it is too large is not read at all.
 
     Raises:
         LimitExceeded: longer than `limit_bytes` (answered with 413).
-        BadRequest: empty or not JSON.
     """
     # Any number of zeros may stand in front, and Python refuses to read numbers of thousands of digits.
     declared = request.headers.get("content-length", "").lstrip("0")
@@ -58,7 +66,15 @@ async def read_json(request: Request, limit_bytes: int) -> Any:
         if size > limit_bytes:
             raise _too_large(limit_bytes)
         parts.append(part)
-    body = b"".join(parts)
+    return b"".join(parts)
+
+
+def parse_json(body: bytes) -> Any:
+    """A body as JSON.
+
+    Raises:
+        BadRequest: empty or not JSON.
+    """
     if not body:
         raise BadRequest("the request has no body: send a JSON object")
     try:

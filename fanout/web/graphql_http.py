@@ -16,12 +16,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fanout.auth import Authorizer
-from fanout.errors import BadRequest, Unavailable
-from fanout.model import Overflow
+from fanout.errors import BadRequest, ClientFault, Unavailable
+from fanout.model import Call, CallKind, Identity, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
 from fanout.schema import Api
 from fanout.web.answers import answer_errors, answer_json, answer_unavailable
-from fanout.web.body import HttpLimits, read_json
+from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.events_http import Publish
 
 FindPosition = Callable[[], Awaitable[str]]
@@ -52,8 +52,13 @@ def build_graphql_router(
 
     @router.post("/graphql")
     async def post_graphql(request: Request) -> Response:
-        authorizer.authorize_client(request.headers)
-        asked = parse_request(await read_json(request, limits.graphql_body_bytes))
+        body = await read_body(request, limits.graphql_body_bytes)
+        asked = _try_to_parse(body)
+        decision = authorizer.authorize_client(_describe_call(request, body, asked))
+        if not isinstance(decision, Identity):
+            await decision
+        if isinstance(asked, ClientFault):
+            raise asked
         # Before anything is looked at or changed: what is published from here on comes after it.
         position = await find_position() if asked.wants_position else None
         result = api.executor.execute(asked.query, asked.variables, asked.operation_name)
@@ -95,6 +100,31 @@ def parse_request(body: object) -> GraphqlRequest:
     if operation_name is not None and not isinstance(operation_name, str):
         raise BadRequest('"operationName" has to be a string, or left out')
     return GraphqlRequest(query, variables or {}, operation_name, _read_wish(body.get("extensions")))
+
+
+def _try_to_parse(body: bytes) -> GraphqlRequest | ClientFault:
+    """The request, or what is wrong with it: that is for those only who may send one."""
+    try:
+        return parse_request(parse_json(body))
+    except ClientFault as fault:
+        return fault
+
+
+def _describe_call(request: Request, body: bytes, asked: GraphqlRequest | ClientFault) -> Call:
+    forwarded = request.headers.get("x-forwarded-for")
+    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
+    known = asked if isinstance(asked, GraphqlRequest) else GraphqlRequest("", {}, None)
+    return Call(
+        CallKind.HTTP,
+        request.headers,
+        body=body,
+        path=request.scope.get("raw_path", b"/graphql").decode("ascii", "replace"),
+        query_string=request.url.query,
+        query=known.query,
+        operation_name=known.operation_name,
+        variables=known.variables,
+        addresses=(*hops, request.client.host if request.client else "unix"),
+    )
 
 
 def _read_wish(extensions: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fanout.administration import Administration, build_authorizer
 from fanout.errors import BadRequest
 from fanout.gateway import Ended
 from fanout.metrics import Metrics
-from fanout.model import Identity
+from fanout.model import Call, CallKind, Identity
 from fanout.schema import Api
 from fanout.service import load_schema
 from fanout.settings import SettingsSource
@@ -41,6 +42,7 @@ class Oversight:
         self.done: list[Any] = []
         self.revoked: list[Identity] = []
         self.identities: list[Identity] = []
+        self.guests_expire_at = inf
 
     def invalidate(self, field: str, payload: object) -> Ended:
         self.done.append(("invalidate", field, payload))
@@ -59,6 +61,11 @@ class Oversight:
         self.revoked += gone
         self.identities = [identity for identity in self.identities if identity not in gone]
         return Ended(len(gone), 0)
+
+    def end_expired_guests(self, now: float) -> Ended:
+        self.done.append(("guests", now))
+        self.guests_expire_at = inf
+        return Ended()
 
     async def change_api(self, replan: Any, commit: Any) -> Ended:
         del replan
@@ -186,7 +193,7 @@ async def test_a_reload_that_finds_nothing_new_changes_nothing(deployment: Deplo
 
 
 async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_restart(deployment: Deployment) -> None:
-    one, two = (deployment.authorizer.authorize_client({"x-api-key": key}) for key in ("one", "two"))
+    one, two = (_identify(deployment, key) for key in ("one", "two"))
     deployment.oversight.identities = [one, two]
     file = FILE.replace('"one", "two"', '"two", "three"').replace('"admin"', '"boss"')
     deployment.write(SDL.replace("a: Int", "b: Int"), 'port = 1\nredis_url = "redis://x"\nlog_level = "error"\n' + file)
@@ -198,11 +205,8 @@ async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_res
     assert deployment.oversight.done == ["api"]
     assert "b: Int" in deployment.api.schema.sdl
     assert deployment.levels == ["error"]
-    for key, decide in (
-        ("three", deployment.authorizer.authorize_client),
-        ("boss", deployment.authorizer.authorize_admin),
-    ):
-        decide({"x-api-key": key})
+    _identify(deployment, "three")
+    deployment.authorizer.authorize_admin({"x-api-key": "boss"})
     deployment.authorizer.authorize_publisher({"x-api-key": "generated"})
 
 
@@ -278,7 +282,7 @@ async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -
     await deployment.administration.reload()
 
     def connect() -> list[Identity]:
-        return [deployment.authorizer.authorize_client({"x-api-key": key}) for key in ("one", "two")]
+        return [_identify(deployment, key) for key in ("one", "two")]
 
     one, two = deployment.oversight.identities = connect()
     assert deployment.administration.on_due(5000) == 6000
@@ -295,3 +299,19 @@ async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -
     deployment.now_s = expiry_s
     deployment.administration.on_due(9000)
     assert deployment.oversight.revoked == [one, one]
+
+
+async def test_guests_whose_credentials_expire_are_ended(deployment: Deployment) -> None:
+    deployment.oversight.guests_expire_at = deployment.now_s + 5
+    deployment.administration.on_due(5000)
+    assert deployment.oversight.done == []
+    deployment.now_s += 5
+    deployment.administration.on_due(6000)
+    deployment.administration.on_due(7000)
+    assert deployment.oversight.done == [("guests", deployment.now_s)]
+
+
+def _identify(deployment: Deployment, key: str) -> Identity:
+    identity = deployment.authorizer.authorize_client(Call(CallKind.CONNECT, {"x-api-key": key}))
+    assert isinstance(identity, Identity)
+    return identity

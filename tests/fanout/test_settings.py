@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,8 @@ def describe_default(default: object) -> str:
         return f"`{','.join(default)}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, Enum):
+        return f"`{default.value}`"
     return f"`{default}`"
 
 

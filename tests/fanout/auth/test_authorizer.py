@@ -6,13 +6,13 @@ import pytest
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.errors import Unauthorized
-from fanout.model import Identity
+from fanout.model import AuthMode, Call, CallKind, Identity
 
 AUTHORIZER = Authorizer(ApiKeys(["client"]), ApiKeys(["publisher"]), ApiKeys(["admin"]))
 
 
 def test_each_key_opens_its_own_door() -> None:
-    assert AUTHORIZER.authorize_client({"x-api-key": "client", "host": "h"}) == _identity("client")
+    assert AUTHORIZER.authorize_client(_call({"x-api-key": "client", "host": "h"})) == _identity("client")
     assert AUTHORIZER.authorize_publisher({"x-api-key": "publisher"}) == _identity("publisher")
     assert AUTHORIZER.authorize_admin({"x-api-key": "admin"}) == _identity("admin")
 
@@ -31,7 +31,7 @@ def test_each_key_opens_its_own_door() -> None:
 )
 def test_nothing_else_opens_the_client_s(headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
-        AUTHORIZER.authorize_client(headers)
+        AUTHORIZER.authorize_client(_call(headers))
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,69 @@ def test_nothing_else_opens_the_operator_s(headers: dict[str, str]) -> None:
 
 def test_it_becomes_another() -> None:
     authorizer = Authorizer(ApiKeys(["old"]), ApiKeys(["publisher"]))
-    old = authorizer.authorize_client({"x-api-key": "old"})
+    old = authorizer.authorize_client(_call({"x-api-key": "old"}))
     assert authorizer.holds(old)
     assert not authorizer.has_admin_keys
     authorizer.become(Authorizer(ApiKeys(["new@9999-12-31T00:00Z"]), ApiKeys(["other"]), ApiKeys(["admin"])))
-    assert authorizer.authorize_client({"x-api-key": "new"}) == _identity("new")
+    assert authorizer.authorize_client(_call({"x-api-key": "new"})) == _identity("new")
     assert authorizer.authorize_publisher({"x-api-key": "other"}) == _identity("other")
     assert authorizer.has_admin_keys
     assert authorizer.authorize_admin({"x-api-key": "admin"}) == _identity("admin")
     assert not authorizer.holds(old)
     assert authorizer.next_expiry() < float("inf")
-    for decide, key in ((authorizer.authorize_client, "old"), (authorizer.authorize_publisher, "publisher")):
-        with pytest.raises(Unauthorized):
-            decide({"x-api-key": key})
+    with pytest.raises(Unauthorized):
+        authorizer.authorize_client(_call({"x-api-key": "old"}))
+    with pytest.raises(Unauthorized):
+        authorizer.authorize_publisher({"x-api-key": "publisher"})
+
+
+class Kind:
+    """A provider that takes what begins with its name."""
+
+    def __init__(self, mode: AuthMode, prefix: str) -> None:
+        self.mode = mode
+        self._prefix = prefix
+
+    def recognizes(self, call: Call) -> bool:
+        return call.headers.get("authorization", "").startswith(self._prefix)
+
+    def decide(self, call: Call) -> Identity:
+        return Identity(self.mode, subject=self._prefix)
+
+    def holds(self, identity: Identity) -> bool:
+        return identity.subject == self._prefix
+
+
+PROVIDERS = (Kind(AuthMode.IAM, "AWS4"), Kind(AuthMode.OIDC, "ey"), Kind(AuthMode.LAMBDA, ""))
+
+
+@pytest.mark.parametrize(
+    ("headers", "mode"),
+    [
+        ({"authorization": "AWS4-HMAC-SHA256 Credential=..."}, AuthMode.IAM),
+        ({"authorization": "AWS4-HMAC-SHA256 Credential=...", "x-api-key": "client"}, AuthMode.IAM),
+        ({"x-api-key": "client"}, AuthMode.API_KEY),
+        ({"authorization": "eyJ", "x-api-key": "client"}, AuthMode.API_KEY),
+        ({"authorization": "eyJ"}, AuthMode.OIDC),
+        ({"authorization": "anything"}, AuthMode.LAMBDA),
+        ({}, AuthMode.LAMBDA),
+    ],
+)
+def test_credentials_choose_the_mode(headers: dict[str, str], mode: AuthMode) -> None:
+    identity = Authorizer(ApiKeys(["client"]), ApiKeys(()), providers=PROVIDERS).authorize_client(_call(headers))
+    assert isinstance(identity, Identity)
+    assert identity.mode is mode
+
+
+def test_an_identity_holds_by_its_own_mode_s_provider() -> None:
+    authorizer = Authorizer(ApiKeys(["client"]), ApiKeys(()), providers=PROVIDERS[:2])
+    assert authorizer.holds(Identity(AuthMode.IAM, subject="AWS4"))
+    assert not authorizer.holds(Identity(AuthMode.IAM, subject="ey"))
+    assert not authorizer.holds(Identity(AuthMode.LAMBDA, subject=""))
+
+
+def _call(headers: dict[str, str]) -> Call:
+    return Call(CallKind.CONNECT, headers)
 
 
 def _identity(key: str) -> Identity:

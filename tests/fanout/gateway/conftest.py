@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 import uvicorn
 
-from fanout.auth import ApiKeys, Authorizer
+from fanout.auth import ApiKeys, Authorizer, Decision
 from fanout.engine import CatchUp, Chunk, Dispatcher, HistoryGone, Look, Place, Places, Registry, Token, Wheel
 from fanout.errors import BadRequest, PositionExpired
 from fanout.gateway import (
@@ -24,7 +24,7 @@ from fanout.gateway import (
     build_protocol_class,
 )
 from fanout.metrics import Metrics
-from fanout.model import Bucket, Event
+from fanout.model import Bucket, Call, Event
 from fanout.schema import Api, load_chat_schema
 from fanout.settings import Settings
 from tests.served import API_KEY, connect_appsync, open_appsync
@@ -109,6 +109,7 @@ class Harness:
         self.past = Past()
         self.api = Api(load_chat_schema(), self.settings)
         self.authorizer = Authorizer(ApiKeys(self.settings.api_key), ApiKeys(()))
+        self.decide: Callable[[Call], Decision] = self.authorizer.authorize_client
         self.dispatcher = Dispatcher(
             self.registry,
             self.api.subscriptions_of,
@@ -121,7 +122,7 @@ class Harness:
         self.limits = Limits(self.settings, self.wheel.now_ms)
         self.subscriptions = Subscriptions(
             self.registry,
-            lambda request: self.authorizer.authorize_client(request.headers),
+            self.authorize,
             self.api.plan,
             self.directory,
             self.metrics,
@@ -129,15 +130,26 @@ class Harness:
             Backlogs(self.registry, self.settings.max_outgoing_bytes, self.metrics),
             self.catch_up,
             self.past.read_token,
+            self.api.recheck,
         )
         self.gateway = Gateway(
-            self.settings, self.authorizer.authorize_client, self.subscriptions, self.wheel, self.metrics, self.limits
+            self.settings,
+            self.authorize,
+            self.subscriptions,
+            self.wheel,
+            self.metrics,
+            self.limits,
+            lambda: self.now_ms / 1000,
         )
         self.gateway.start()
         self.oversight = Oversight(self.gateway, self.registry, self.metrics)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ids = 0
+
+    def authorize(self, call: Call) -> Decision:
+        """Decides for the gateway; a test puts its own in place of it."""
+        return self.decide(call)
 
     async def start(self) -> None:
         config = uvicorn.Config(

@@ -16,11 +16,13 @@ def start(payload: Any, id: Any = "1") -> str:
     return json.dumps({"id": id, "type": "start", "payload": payload})
 
 
-@pytest.mark.parametrize(
-    "text", ['{"type":"connection_init"}', '{"type":"connection_init","payload":{"x-api-key":"k"}}']
-)
-def test_init_brings_nothing(text: str) -> None:
+@pytest.mark.parametrize("text", ['{"type":"connection_init"}', '{"type":"connection_init","payload":{}}'])
+def test_init_of_appsync_s_clients_brings_nothing(text: str) -> None:
     assert APPSYNC.parse(text) == Init({})
+
+
+def test_init_can_bring_credentials() -> None:
+    assert APPSYNC.parse('{"type":"connection_init","payload":{"Authorization":"t"}}') == Init({"authorization": "t"})
 
 
 def test_start_as_amplify_writes_it() -> None:
@@ -28,7 +30,7 @@ def test_start_as_amplify_writes_it() -> None:
     authorization = {"host": "h", "x-api-key": "k", "X-Amz-User-Agent": "aws-amplify/6.22.1", "x-number": 5}
     command = APPSYNC.parse(start({"data": data, "extensions": {"authorization": authorization}}))
     headers = {"host": "h", "x-api-key": "k", "x-amz-user-agent": "aws-amplify/6.22.1"}
-    assert command == Start("1", QUERY, None, {"roomId": "r"}, headers, hash(data))
+    assert command == Start("1", QUERY, None, {"roomId": "r"}, headers, hash(data), signed=data)
 
 
 def test_start_needs_no_extensions_and_ignores_what_it_does_not_know() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.errors import BadRequest
-from fanout.protocol.headers import decode_header_object, overlay_headers, read_headers
+from fanout.protocol.headers import decode_header_object, overlay_headers, read_headers, read_init_headers
 from tests.fanout.protocol.strategies import json_values
 
 # Its base64 has every character that clients write differently: "+", "/" and "=".
@@ -80,3 +80,10 @@ def test_overlay_changes_neither_argument() -> None:
     assert (lower, upper) == ({"x-api-key": "a"}, {"authorization": "b"})
     assert overlay_headers(lower, {}) == lower
     assert overlay_headers({}, upper) == upper
+
+
+def test_credentials_of_an_init_under_headers_win() -> None:
+    payload = {"x-api-key": "top", "token": "t", "headers": {"X-Api-Key": "nested", "n": 1}, "o": {"x": "y"}}
+    assert read_init_headers(payload) == {"x-api-key": "nested", "token": "t"}
+    assert read_init_headers({"headers": "text"}) == {"headers": "text"}
+    assert read_init_headers(None) == {}

@@ -62,6 +62,7 @@ class Conversation(RuleBasedStateMachine):
         self.wishes: list[tuple[str, int]] = []  # every Subscribe there ever was
         self.authorizations = 0
         self.acknowledgements = 0
+        self.is_deciding = False
         self.is_closed = False
         self.dialects: list[DialectName] = []
         self.steps = 0
@@ -151,6 +152,7 @@ class Conversation(RuleBasedStateMachine):
         expects_ack = self.is_authorizing
         effects = self.session.authorized()
         assert bool(effects) is expects_ack
+        self.is_deciding = False
         if expects_ack:
             assert self.decode(effects[0])["type"] == "connection_ack"
         self.take(effects)
@@ -159,7 +161,9 @@ class Conversation(RuleBasedStateMachine):
     @rule(fault=faults)
     def refused(self, fault: ClientFault) -> None:
         expects_end = self.is_authorizing
-        self.take(self.session.refused(fault))
+        effects = self.session.refused(fault)
+        self.is_deciding = False
+        self.take(effects)
         if expects_end:
             assert self.is_closed
 
@@ -216,7 +220,7 @@ class Conversation(RuleBasedStateMachine):
 
     @property
     def is_authorizing(self) -> bool:
-        return self.authorizations == 1 and not self.acknowledgements and not self.is_closed
+        return self.is_deciding and not self.is_closed
 
     def receive(self, message: dict[str, Any]) -> list[Effect]:
         effects = self.session.receive(json.dumps(message))
@@ -247,7 +251,8 @@ class Conversation(RuleBasedStateMachine):
                     self.take_message(self.decode(effect), effects[:position])
                 case Authorize(headers):
                     self.authorizations += 1
-                    assert not self.acknowledgements
+                    assert (self.authorizations == 1) is not bool(self.acknowledgements)
+                    self.is_deciding = True
                     assert all(name == name.lower() for name in headers)
                 case Subscribe(id, id_bytes, _, token):
                     assert self.acknowledgements, "nobody subscribes before the acknowledgement"
@@ -268,7 +273,7 @@ class Conversation(RuleBasedStateMachine):
     def take_message(self, message: dict[str, Any], before: list[Effect]) -> None:
         match message["type"]:
             case "connection_ack":
-                assert self.authorizations == 1
+                assert self.authorizations
                 self.acknowledgements += 1
             case "start_ack":
                 assert message["id"] in self.live, "live before ack"
@@ -282,7 +287,6 @@ class Conversation(RuleBasedStateMachine):
         self.steps += 1
         assert self.session.subscription_count == len(self.in_use) <= MAX_SUBSCRIPTIONS
         assert self.session.is_acknowledged is (bool(self.acknowledgements) and not self.is_closed)
-        assert self.authorizations <= 1
         assert self.live <= set(self.in_use)
 
     @invariant()

@@ -8,7 +8,6 @@ import pytest
 from fanout.errors import BadRequest, DuplicatedOperation
 from fanout.protocol import TRANSPORT_WS, BadMessage
 from fanout.protocol.conversation import Init, Ping, Pong, Start, Stop
-from fanout.protocol.transport_ws import read_init_headers
 
 
 def write(**message: Any) -> str:
@@ -19,13 +18,6 @@ def test_init_brings_credentials() -> None:
     assert TRANSPORT_WS.parse(write(type="connection_init")) == Init({})
     assert TRANSPORT_WS.parse(write(type="connection_init", payload=None)) == Init({})
     assert TRANSPORT_WS.parse(write(type="connection_init", payload={"X-Api-Key": "k"})) == Init({"x-api-key": "k"})
-
-
-def test_credentials_under_headers_win() -> None:
-    payload = {"x-api-key": "top", "token": "t", "headers": {"X-Api-Key": "nested", "n": 1}, "o": {"x": "y"}}
-    assert read_init_headers(payload) == {"x-api-key": "nested", "token": "t"}
-    assert read_init_headers({"headers": "text"}) == {"headers": "text"}
-    assert read_init_headers(None) == {}
 
 
 def test_subscribe() -> None:

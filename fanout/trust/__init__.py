@@ -1,0 +1,10 @@
+"""The room of what has to be fetched to decide who is asking: key sets of issuers, answers of authorizer functions.
+
+An edge, beside gateway, web and bus. What is decided by it is `fanout.auth`'s.
+"""
+
+from __future__ import annotations
+
+from fanout.trust.providers import build_providers
+
+__all__ = ["build_providers"]

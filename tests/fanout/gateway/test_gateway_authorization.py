@@ -1,0 +1,220 @@
+"""Decisions that take a while, credentials that end, and fresh ones on an open connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from fanout.errors import Unauthorized, Unavailable
+from fanout.model import AuthMode, Call, CallKind, Identity
+from tests.fanout.gateway.conftest import Harness
+from tests.served import wait_until_async
+
+MINE = "subscription ($room: ID) { onCreateMessage(roomId: $room) { id } }"
+
+
+class Issuer:
+    """Takes tokens `SUBJECT@SECONDS` that are good for so long, once it is let answer."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.calls: list[CallKind] = []
+        self.given_up = 0
+        harness.decide = self.decide
+
+    async def decide(self, call: Call) -> Identity:
+        self.calls.append(call.kind)
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        subject, _, seconds = call.headers.get("authorization", "").partition("@")
+        match subject:
+            case "nobody":
+                raise Unauthorized
+            case "unknown":
+                raise Unavailable("the issuer does not answer")
+            case "broken":
+                raise ZeroDivisionError("secret")
+        return Identity(AuthMode.OIDC, {"sub": subject}, subject, self.harness.now_ms / 1000 + float(seconds))
+
+
+@pytest.fixture
+async def issuer(harness: Harness) -> Issuer:
+    return Issuer(harness)
+
+
+class Client:
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, type: str, **members: Any) -> None:
+        await self.connection.send(json.dumps({"type": type, **members}))
+
+    async def init(self, token: str) -> None:
+        await self.send("connection_init", payload={"Authorization": token})
+
+    async def receive(self) -> dict[str, Any]:
+        return dict(json.loads(await asyncio.wait_for(self.connection.recv(), 20)))
+
+    async def receive_close(self) -> int | None:
+        await asyncio.wait_for(self.connection.wait_closed(), 20)
+        return self.connection.close_code
+
+
+@asynccontextmanager
+async def open_client(harness: Harness, token: str | None = None) -> AsyncIterator[Client]:
+    url = harness.url.replace("http", "ws") + "/graphql"
+    async with connect(url, subprotocols=["graphql-transport-ws"]) as connection:  # type: ignore[list-item]
+        client = Client(connection)
+        if token is not None:
+            await client.init(token)
+            assert await client.receive() == {"type": "connection_ack"}
+        yield client
+
+
+async def test_a_connection_waits_for_who_it_is(harness: Harness, issuer: Issuer) -> None:
+    issuer.may_answer.clear()
+    async with open_client(harness) as client:
+        await client.init("ada@60")
+        await wait_until_async(lambda: issuer.calls)
+        assert len(harness.gateway) == 0
+        issuer.may_answer.set()
+        assert await client.receive() == {"type": "connection_ack"}
+        (connection,) = harness.gateway.connections
+        assert connection.identity == Identity(AuthMode.OIDC, {"sub": "ada"}, "ada", harness.now_ms / 1000 + 60)
+
+
+@pytest.mark.parametrize(("token", "code"), [("nobody", 4403), ("unknown", 4607), ("broken", 4403)])
+async def test_who_is_nobody_is_told_later(
+    harness: Harness, issuer: Issuer, token: str, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_client(harness) as client:
+        await client.init(token)
+        assert await client.receive_close() == code
+        assert "secret" not in str(client.connection.close_reason)
+    assert len(harness.gateway) == 0
+    assert ("it could not be decided who is asking" in caplog.text) is (token == "broken")
+
+
+async def test_who_leaves_meanwhile_is_not_asked_about_any_more(harness: Harness, issuer: Issuer) -> None:
+    issuer.may_answer.clear()
+    async with open_client(harness) as client:
+        await client.init("ada@60")
+        await wait_until_async(lambda: issuer.calls)
+    await wait_until_async(lambda: issuer.given_up)
+    assert len(harness.gateway) == 0
+
+
+async def test_subscriptions_wait_too_and_can_be_stopped(harness: Harness, issuer: Issuer) -> None:
+    async with open_client(harness, "ada@60") as client:
+        issuer.may_answer.clear()
+        for id in ("stays", "stops"):
+            await client.send("subscribe", id=id, payload={"query": MINE})
+        await wait_until_async(lambda: len(issuer.calls) == 3)
+        await client.send("complete", id="stops")
+        await wait_until_async(lambda: issuer.given_up)
+        assert harness.metrics.subscriptions == 0
+        issuer.may_answer.set()
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        assert issuer.calls == [CallKind.CONNECT, CallKind.SUBSCRIBE, CallKind.SUBSCRIBE]
+        harness.deliver({"id": "7"})
+        assert (await client.receive())["id"] == "stays"
+        (connection,) = harness.gateway.connections
+        assert list(connection.subscriptions) == ["stays"]
+
+
+async def test_a_subscription_of_nobody_is_refused_later(harness: Harness, issuer: Issuer) -> None:
+    async with harness.open() as client:
+        harness.decide = harness.authorizer.authorize_client
+        await client.initialise()
+        harness.decide = issuer.decide
+        data = json.dumps({"query": MINE})
+        for token, code in (("nobody", 401), ("unknown", 503)):
+            extensions = {"authorization": {"Authorization": token}}
+            await client.send({"type": "start", "id": "s", "payload": {"data": data, "extensions": extensions}})
+            answer = await client.receive()
+            assert (answer["type"], answer["id"]) == ("error", "s")
+            assert answer["payload"]["errors"][0]["errorCode"] == code
+
+
+async def test_a_connection_ends_with_its_credentials(harness: Harness, issuer: Issuer) -> None:
+    async with open_client(harness, "ada@90") as client:
+        harness.pass_time(89_000)
+        assert len(harness.gateway) == 1
+        harness.pass_time(2_000)
+        assert await client.receive_close() == 4401
+
+
+async def test_fresh_credentials_renew_a_connection_in_place(harness: Harness, issuer: Issuer) -> None:
+    async with open_client(harness, "ada@90") as client:
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        await client.init("ada@200")
+        assert await client.receive() == {"type": "connection_ack"}
+        harness.pass_time(120_000)
+        harness.deliver({"id": "7"})
+        assert (await client.receive())["payload"]["data"] == {"onCreateMessage": {"id": "7"}}
+        harness.pass_time(90_000)
+        assert await client.receive_close() == 4401
+
+
+@pytest.mark.parametrize("token", ["bob@600", "nobody"])
+async def test_others_do_not_renew_a_connection(harness: Harness, issuer: Issuer, token: str) -> None:
+    async with open_client(harness, "ada@90") as client:
+        await client.init(token)
+        assert await client.receive_close() == 4403
+
+
+async def test_without_credentials_a_second_init_is_what_the_protocol_says(harness: Harness, issuer: Issuer) -> None:
+    async with open_client(harness, "ada@90") as client:
+        await client.send("connection_init")
+        assert await client.receive_close() == 4429
+
+
+async def test_a_renewal_ends_what_the_fresh_credentials_do_not_allow(build_harness: Any) -> None:
+    template = {"filterGroup": [{"filters": [{"fieldName": "author", "operator": "eq", "value": "$identity.team"}]}]}
+    harness = await build_harness(subscriptions={"onCreateMessage": {"filter": template}})
+    claims: dict[str, Any] = {"team": "red"}
+    harness.decide = lambda call: Identity(AuthMode.OIDC, dict(claims), "ada")
+    async with open_client(harness, "token") as client:
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        claims["team"] = "blue"
+        await client.init("fresher")
+        assert await client.receive() == {"type": "connection_ack"}
+        told = await client.receive()
+        assert (told["type"], told["id"]) == ("error", "s")
+        assert "start it anew" in told["payload"][0]["message"]
+        assert harness.metrics.subscriptions == 0
+
+
+async def test_a_guest_s_subscription_ends_with_its_own_credentials(harness: Harness, issuer: Issuer) -> None:
+    async with harness.open() as client:
+        harness.decide = harness.authorizer.authorize_client
+        await client.initialise()
+        harness.decide = issuer.decide
+        for id in ("90", "60"):
+            payload = {
+                "data": json.dumps({"query": MINE}),
+                "extensions": {"authorization": {"Authorization": f"a@{id}"}},
+            }
+            await client.send({"type": "start", "id": id, "payload": payload})
+            assert (await client.receive())["type"] == "start_ack"
+        now = harness.now_ms / 1000
+        assert harness.oversight.guests_expire_at == now + 60
+        assert harness.oversight.end_expired_guests(now + 60).subscriptions == 1
+        assert harness.oversight.guests_expire_at == now + 90
+        told = await client.receive()
+        assert (told["type"], told["id"]) == ("error", "60")
+        assert told["payload"]["errors"][0]["errorCode"] == 401
+        assert harness.metrics.subscriptions == 1
