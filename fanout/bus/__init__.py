@@ -6,7 +6,7 @@
     membership   join, heartbeat, registration, sweep
     publisher    append to a stream
     placement    which gateway routes which stream
-    refusals, log_limit, read_size, path_limit    bounds, and what Redis refuses
+    refusals, read_size, path_limit    bounds, and what Redis refuses
     announcements       tell all gateways something
     entries, keys       formats, names
     client       links: to one server (node) or to a cluster (cluster, with slots and topology)

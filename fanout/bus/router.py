@@ -42,13 +42,13 @@ from fanout.bus.epochs import renew_epoch
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost
-from fanout.bus.log_limit import LogLimit
 from fanout.bus.lookup import Lookup
 from fanout.bus.placement import Placement
 from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
 from fanout.bus.read_size import ReadSize
 from fanout.bus.refusals import Refusals
 from fanout.errors import Unavailable
+from fanout.log_limit import LogLimit
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.settings import Settings

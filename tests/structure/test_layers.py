@@ -18,7 +18,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust"),
     ("fanout.engine",),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),
-    ("fanout.model", "fanout.errors", "fanout.settings", "fanout.auth_settings", "fanout.metrics"),
+    ("fanout.model", "fanout.errors", "fanout.settings", "fanout.auth_settings", "fanout.metrics", "fanout.log_limit"),
     ("filters",),
 )
 RANKS = {room: rank for rank, line in enumerate(LINES) for room in line}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fanout.bus.log_limit import LogLimit
+from fanout.log_limit import LogLimit
 
 
 def test_lines_are_held_back_and_their_number_is_told_with_the_next() -> None:

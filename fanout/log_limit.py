@@ -1,4 +1,7 @@
-"""How many lines of one kind are logged: what comes from outside must not be able to fill the log. Logs nothing."""
+"""How many lines of one kind are logged: what comes from outside must not be able to fill the log.
+
+Logs nothing, and knows no room.
+"""
 
 from __future__ import annotations
 
