@@ -141,8 +141,10 @@ class Gateway:
 
     def _decided(self, connection: Connection, session: Session, deciding: asyncio.Future[Identity]) -> None:
         if deciding.cancelled():
-            return  # the connection is gone, or was given other credentials meanwhile
+            return
         outcome = read_decision(deciding)
+        if self._deciding.get(connection) is not deciding:
+            return  # the connection went, or was given other credentials, in the very step in which it was decided
         del self._deciding[connection]
         if isinstance(outcome, Identity):
             connection.perform(self._admit(connection, session, outcome))

@@ -188,8 +188,11 @@ class Subscriptions:
 
     def _decided(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
         if deciding.cancelled():
-            return  # the subscription was ended meanwhile
+            return
         outcome = read_decision(deciding)
+        held = subscriber.subscriptions.get(wish.id)
+        if not isinstance(held, Deciding) or held.future is not deciding:
+            return  # ended in the very step in which it was decided
         del subscriber.subscriptions[wish.id]
         if isinstance(outcome, Identity):
             self._start(subscriber, wish, outcome)

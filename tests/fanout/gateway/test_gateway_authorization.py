@@ -133,6 +133,39 @@ async def test_subscriptions_wait_too_and_can_be_stopped(harness: Harness, issue
         assert list(connection.subscriptions) == ["stays"]
 
 
+@pytest.mark.parametrize("fault", [None, Unauthorized()])
+async def test_what_ends_in_the_step_in_which_it_is_decided_ends(harness: Harness, fault: Exception | None) -> None:
+    identity = Identity(AuthMode.OIDC, {}, "ada")
+    defects: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
+    harness.decide = lambda call: identity
+    async with open_client(harness, "token") as client:
+        decisions: list[asyncio.Future[Identity]] = []
+
+        def decide(call: Call) -> asyncio.Future[Identity]:
+            decisions.append(asyncio.get_running_loop().create_future())
+            return decisions[-1]
+
+        harness.decide = decide
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        await wait_until_async(lambda: decisions)
+        (connection,) = harness.gateway.connections
+        if fault is None:
+            decisions[0].set_result(identity)
+        else:
+            decisions[0].set_exception(fault)
+        harness.subscriptions.end(connection, "s")
+        await client.init("fresher")
+        await wait_until_async(lambda: len(decisions) == 2)
+        decisions[1].set_result(identity)
+        connection.abort()
+        harness.gateway.forget(connection)
+        await asyncio.wait_for(client.connection.wait_closed(), 20)
+    assert defects == []
+    assert harness.metrics.subscriptions == 0
+    assert len(harness.gateway) == 0
+
+
 async def test_a_subscription_of_nobody_is_refused_later(harness: Harness, issuer: Issuer) -> None:
     async with harness.open() as client:
         harness.decide = harness.authorizer.authorize_client
