@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -124,10 +125,19 @@ async def serve(
             backlog=4096,
             ssl_certfile=tls.cert if tls else None,
             ssl_keyfile=tls.key if tls else None,
+            ssl_context_factory=build_tls_context if tls else None,
         )
         server = Server(config, gateway, on_ready)
         with _reload_on_hangup(server, administration):
             await server.serve(sockets=list(listeners))
+
+
+def build_tls_context(config: uvicorn.Config, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """The listener's TLS: 1.2 and 1.3, whatever this system's OpenSSL would still speak (RFC 8996)."""
+    del config
+    context = build()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class Terminal:

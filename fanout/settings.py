@@ -30,6 +30,7 @@ from pydantic import (
 from fanout.auth_settings import CognitoSettings, IamSettings, LambdaSettings, OidcSettings
 from fanout.errors import ConfigurationError
 from fanout.model import AuthMode
+from fanout.origins import Origins
 
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
@@ -106,6 +107,8 @@ class Settings(BaseModel):
     """Keys for `/events`, written in the same way."""
     admin_key: tuple[str, ...] = ()
     """Keys for `/admin`, written in the same way; without one there is no admin API."""
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Web pages that may connect and call: `https://app.example.com`, `https://*.example.com`; any, as in AppSync."""
 
     # Redis
     redis_url: Annotated[str, Field(min_length=1)] | None = None
@@ -244,6 +247,10 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"mutations.{name}.stream: {mutation.stream!r} is not one of the streams ({', '.join(self.stream)})"
                 )
+        try:
+            Origins(self.allowed_origins)
+        except ValueError as error:
+            raise ValueError(f"allowed_origins: {error}") from None
         for network in self.trusted_proxies:
             try:
                 ipaddress.ip_network(network)
@@ -258,7 +265,7 @@ class Settings(BaseModel):
 
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
-_LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "stream", "trusted_proxies"}
+_LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "allowed_origins", "stream", "trusted_proxies"}
 _FILE_ONLY_SETTINGS = {"subscriptions", "mutations", "cognito", "oidc", "iam", "lambda_authorizer"}
 RELOADED = (
     "schema_path",

@@ -31,7 +31,7 @@ class Refused:
         status: of the HTTP answer.
         reason: label of `fanout_refusals_total`.
         message: for people; names the setting.
-        retry_after_seconds: when it is worth trying again.
+        retry_after_seconds: when it is worth trying again; 0: never.
     """
 
     status: int

@@ -25,6 +25,7 @@ from fanout.gateway.turns import Turns, Worker
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
 from fanout.model import Call, CloseReason, DialectName, Identity
+from fanout.origins import Origins
 from fanout.protocol import Effect, Refusal, Session, negotiate
 from fanout.settings import Settings
 
@@ -33,6 +34,7 @@ _NUMBER_BITS = 20
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 _GOLDEN, _HASH_MASK = 0x9E3779B1, 0xFFFFFFFF  # Knuth, The Art of Computer Programming, vol. 3, section 6.4
 
+_FOREIGN_PAGE = Refused(403, "origin", "pages of this origin may not connect (allowed_origins)", 0)
 
 Work = Frame | list[Effect] | bytes
 """What waits for its turn: a frame, effects that are left of one, or bytes that were not looked at."""
@@ -87,6 +89,7 @@ class Gateway:
         self.turns: Turns[Work] = Turns(settings.work_budget_ms)
         self._authorize = authorize
         self._addresses = AddressReader(settings.trusted_proxies)
+        self._origins = Origins(settings.allowed_origins)
         self._connections: dict[Connection, DialectName] = {}
         self._deciding: dict[Connection, asyncio.Future[Identity]] = {}
         self._last_number = 0
@@ -101,7 +104,8 @@ class Gateway:
         if refused is not None:
             self.metrics.refusals[refused.reason] += 1
             response = handshake.reject(refused.status, refused.message + "\n")
-            response.headers["Retry-After"] = str(refused.retry_after_seconds)
+            if refused.retry_after_seconds:
+                response.headers["Retry-After"] = str(refused.retry_after_seconds)
             handshake.send_response(response)
             return None
         path, _, query_string = request.path.partition("?")
@@ -253,6 +257,8 @@ class Gateway:
         return len(self._connections)
 
     def _find_refusal(self, connection: Connection, request: Request) -> Refused | None:
+        if not self._origins.allows(request.headers.get_all("Origin")):
+            return _FOREIGN_PAGE
         refused = self.admission.find_refusal(len(self.admission.open_connections) - len(self))
         if refused is not None or not self.limits.is_active:
             return refused

@@ -14,22 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from fanout.auth import Authorizer
 from fanout.metrics import Metrics
+from fanout.origins import Origins
 from fanout.schema import Api
 from fanout.settings import Settings
 from fanout.web.admin_http import Administration, build_admin_router
 from fanout.web.answers import add_error_answers
 from fanout.web.body import HttpLimits
+from fanout.web.cors import Cors
 from fanout.web.events_http import Publish, build_events_router
 from fanout.web.exposition import build_metrics_router
 from fanout.web.graphql_http import FindPosition, build_graphql_router
 from fanout.web.health import build_health_router
-
-# How long a browser may remember the answer to its preflight request; Chrome's upper bound.
-_PREFLIGHT_AGE_SECONDS = 7200
 
 
 def create_app(
@@ -58,15 +56,7 @@ def create_app(
     limits = HttpLimits.from_settings(settings)
     # No docs pages: the API's documentation is its GraphQL schema.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    # As AppSync does: any origin, since credentials are headers that a page has to know, never cookies.
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "POST"],
-        allow_headers=["*"],
-        expose_headers=["x-amzn-ErrorType"],
-        max_age=_PREFLIGHT_AGE_SECONDS,
-    )
+    app.add_middleware(Cors, origins=Origins(settings.allowed_origins))
     add_error_answers(app)
     app.include_router(build_graphql_router(api, publish, find_position, authorizer, limits))
     app.include_router(build_events_router(api, publish, authorizer, limits, settings))

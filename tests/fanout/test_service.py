@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
+import warnings
 from pathlib import Path
 
 import pytest
+import uvicorn
 
+from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, SchemaError
-from fanout.service import load_schema, open_listener
+from fanout.service import build_tls_context, load_schema, open_listener
 
 
 def test_a_schema_is_read_from_a_file(tmp_path: Path) -> None:
@@ -45,3 +50,40 @@ def test_workers_can_share_a_port() -> None:
         port = first.getsockname()[1]
         with open_listener("127.0.0.1", port, shared=True) as second:
             assert second.getsockname()[1] == port
+
+
+def shake_hands(server: ssl.SSLContext, version: ssl.TLSVersion) -> str | None:
+    """A whole TLS handshake with a client that speaks one version only; the version that was agreed to."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        client.minimum_version = client.maximum_version = version
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server)
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    for side in (here, there, here, there, here):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return here.version()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_tls_is_refused_whatever_the_system_would_speak(tmp_path: Path) -> None:
+    files = create_development_certificate(tmp_path)
+
+    def build() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.cert, files.key)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        return context
+
+    config = uvicorn.Config("unused")
+    assert shake_hands(build(), ssl.TLSVersion.TLSv1_1) == "TLSv1.1"
+    for old in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        with pytest.raises(ssl.SSLError, match=r"(?i)protocol"):
+            shake_hands(build_tls_context(config, build), old)
+    assert shake_hands(build_tls_context(config, build), ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+    assert shake_hands(build_tls_context(config, build), ssl.TLSVersion.TLSv1_3) == "TLSv1.3"

@@ -18,7 +18,15 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust"),
     ("fanout.engine",),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),
-    ("fanout.model", "fanout.errors", "fanout.settings", "fanout.auth_settings", "fanout.metrics", "fanout.log_limit"),
+    (
+        "fanout.model",
+        "fanout.errors",
+        "fanout.settings",
+        "fanout.auth_settings",
+        "fanout.metrics",
+        "fanout.log_limit",
+        "fanout.origins",
+    ),
     ("filters",),
 )
 RANKS = {room: rank for rank, line in enumerate(LINES) for room in line}
@@ -28,10 +36,11 @@ BASE_EXCEPTIONS = {
     ("fanout.settings", "fanout.errors"),
     ("fanout.settings", "fanout.model"),
     ("fanout.settings", "fanout.auth_settings"),
+    ("fanout.settings", "fanout.origins"),
     ("fanout.metrics", "fanout.model"),
 }
 
-PURE = ("filters", "fanout.protocol", "fanout.schema", "fanout.auth", "fanout.model", "fanout.errors")
+PURE = ("filters", "fanout.protocol", "fanout.schema", "fanout.auth", "fanout.model", "fanout.errors", "fanout.origins")
 IO_LIBRARIES = {"asyncio", "socket", "redis", "uvicorn", "fastapi", "starlette", "httpx", "uvloop", "threading"}
 
 

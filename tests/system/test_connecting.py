@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,16 @@ async def test_an_expired_key_is_refused() -> None:
         assert httpx.post(f"{served.url}/graphql", headers={"x-api-key": API_KEY}, json={}).status_code == 401
 
 
+def ask_with_tls(served: Served, ca: str, version: ssl.TLSVersion) -> httpx.Response:
+    """Ask for `/ping` as a client that speaks one version of TLS only, with whatever ciphers."""
+    context = ssl.create_default_context(cafile=ca)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    return httpx.get(f"{served.url}/ping", verify=context)
+
+
 async def test_tls_with_a_development_certificate(tmp_path: Path) -> None:
     with serve("--tls-dev", directory=tmp_path) as served:
         assert served.url.startswith("https://")
@@ -104,6 +115,10 @@ async def test_tls_with_a_development_certificate(tmp_path: Path) -> None:
         assert found
         trust = ssl.create_default_context(cafile=found[1])
         assert httpx.get(f"{served.url}/ping", verify=trust).text == "healthy"
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            assert ask_with_tls(served, found[1], version).text == "healthy"
+        with pytest.raises(httpx.ConnectError):
+            ask_with_tls(served, found[1], ssl.TLSVersion.TLSv1_1)
         async with connect_appsync(served.url, ssl=trust) as client:
             await client.subscribe("s", ON_CREATE)
             result = run_command(

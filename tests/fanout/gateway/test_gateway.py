@@ -106,3 +106,18 @@ async def test_an_apollo_client_without_parameters_is_counted_as_what_it_turns_o
         assert harness.metrics.connections["appsync"] == 0
         assert harness.metrics.connections["apollo_ws"] == 1
     await wait_until_async(lambda: harness.metrics.connections.total() == 0)
+
+
+async def test_pages_that_are_not_listed_may_not_connect_and_that_comes_first(build_harness: Any) -> None:
+    listed, foreign = "https://app.example.com", "https://evil.example"
+    harness = await build_harness(allowed_origins=(listed,), max_connections=2, max_connects_per_second_per_address=1)
+    async with harness.connect(origin=listed) as client, harness.connect() as program:
+        for connected in (client, program):
+            await connected.subscribe("s", ON_CREATE)
+        for options in ({"origin": foreign}, {"origin": listed, "additional_headers": {"Origin": foreign}}):
+            with pytest.raises(InvalidStatus) as caught:
+                await harness.connect(**options).__aenter__()
+            assert caught.value.response.status_code == 403  # although the gateway is full
+            assert b"allowed_origins" in (caught.value.response.body or b"")
+            assert "Retry-After" not in caught.value.response.headers
+    assert harness.metrics.refusals == {"origin": 2}
