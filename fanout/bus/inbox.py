@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fanout.bus.client import BLOCK_MS, Backoff, CommandRefused, Link
-from fanout.bus.entries import EntryId, Malformed, Note, parse_id, parse_inbox_entry
+from fanout.bus.entries import START, EntryId, Malformed, Note, parse_id, parse_inbox_entry
 from fanout.bus.intake import Intake
 from fanout.bus.keys import Keys
 from fanout.bus.membership import Membership
@@ -86,6 +86,16 @@ class Inbox:
         while self._position.id < up_to:
             self._progress.clear()
             await self._progress.wait()
+
+    async def look_back(self, link: Link) -> None:
+        """Redis was away: if it lacks what was read last, the ids that it gives now may be below. Then read all anew;
+        what was taken is not taken again."""
+        last = str(self._position.id)
+        info, entries = await link.call(("XINFO", "STREAM", self._key), ("XRANGE", self._key, last, last), refusable=2)
+        parsed = parse_stream_info(info)
+        if isinstance(info, list) and not entries and self._position.id >= parsed.first_kept_id:
+            self._read_at_trim = parsed.added - parsed.length
+            self._position = Position(START, self._read_at_trim)
 
     async def _read_batch(self) -> None:
         count = self._read_size.count

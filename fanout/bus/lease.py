@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 
 from fanout.bus.client import Link
-from fanout.bus.entries import parse_id
 from fanout.bus.keys import Keys
 from fanout.bus.positions import Position
 
@@ -33,13 +32,16 @@ _ACQUIRED = -3  # no answer of PTTL
 _ADVANCE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if ARGV[3] then redis.call('HSET', KEYS[2], 'id', ARGV[3], 'read', ARGV[4]) end
+if ARGV[3] then
+  redis.call('HSET', KEYS[2], 'id', ARGV[3], 'read', ARGV[4], 'holder', ARGV[5], 'server', ARGV[6])
+end
 return 1
 """
 
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[2], 'holder') == ARGV[2] then redis.call('HDEL', KEYS[2], 'holder') end
+return redis.call('DEL', KEYS[1])
 """
 
 _CREATE_CHECKPOINT = """
@@ -92,13 +94,19 @@ class Lease:
         """
         await self._advance(link)
 
-    async def advance(self, link: Link, position: Position) -> None:
+    async def advance(self, link: Link, position: Position, holder: str = "", server: str = "") -> None:
         """Move the checkpoint and renew the lease.
+
+        Args:
+            link: to ask on.
+            position: up to where the stream has been routed.
+            holder: id of the gateway that says so; see `fanout.bus.succession`.
+            server: which server it believes to be written to.
 
         Raises:
             LeaseLost: it is not ours any more; the checkpoint was not moved.
         """
-        await self._advance(link, str(position.id), position.read)
+        await self._advance(link, str(position.id), position.read, holder, server)
 
     async def is_free(self, link: Link) -> bool:
         """Whether nobody holds it."""
@@ -114,20 +122,15 @@ class Lease:
         (wish,) = await link.call(("GET", self._wish))
         return None if wish is None else int(wish.partition(b":")[0])
 
-    async def give_up(self, link: Link) -> bool:
-        """Give the lease back to whoever wished for it. Returns whether it was ours."""
+    async def give_up(self, link: Link, holder: str) -> bool:
+        """Give the lease back to whoever wished for it; see `release`."""
         await link.call(("DEL", self._wish))
-        return await self.release(link)
+        return await self.release(link, holder)
 
-    async def release(self, link: Link) -> bool:
-        """Give the lease back. Returns whether it was ours."""
-        (answer,) = await link.call(("EVAL", _RELEASE, 1, self._lease, self._token))
+    async def release(self, link: Link, holder: str) -> bool:
+        """Give the lease back. Returns whether it was ours; then the gateway `holder` has done with the stream."""
+        (answer,) = await link.call(("EVAL", _RELEASE, 2, self._lease, self._checkpoint, self._token, holder))
         return bool(answer)
-
-    async def read_checkpoint(self, link: Link) -> Position | None:
-        """Up to where the stream has been routed; None if nobody knows."""
-        ((entry_id, read),) = await link.call(("HMGET", self._checkpoint, "id", "read"))
-        return Position(parse_id(entry_id), int(read)) if entry_id and read else None
 
     async def _advance(self, link: Link, *checkpoint: str | int) -> None:
         (answer,) = await link.call(

@@ -18,6 +18,7 @@ from fanout.bus.lease import create_checkpoint
 from fanout.bus.membership import Membership
 from fanout.bus.positions import Position, parse_stream_info, present_position
 from fanout.bus.refusals import Refusals
+from fanout.bus.succession import rename_holder
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.settings import Settings
@@ -55,11 +56,14 @@ class LocalGateway:
         self._released = released
         self._control_link = open_link("control")
         self._inbox_link = open_link("inbox")
+        self._former_id = ""
         self._entered_at: dict[str, Position] = {}
         self._inbox: Inbox | None = None
         self._inbox_changed = asyncio.Event()
         self.intake = Intake(deliver, metrics)
-        self.membership = Membership(settings, keys, self._control_link, self._entered, missed, metrics, refusals)
+        self.membership = Membership(
+            settings, keys, self._control_link, self._entered, missed, metrics, refusals, self._look_back
+        )
 
     @property
     def gateway_id(self) -> str:
@@ -108,6 +112,10 @@ class LocalGateway:
                 changed.cancel()
                 await asyncio.wait((reading, changed))
 
+    async def _look_back(self) -> None:
+        if self._inbox is not None:
+            await self._inbox.look_back(self._control_link)
+
     async def _entered(self, gateway_id: str) -> None:
         """Note where the streams are, so that only what comes from now on is taken, and open the inbox."""
         inbox_key = self._keys.inbox(gateway_id)
@@ -118,8 +126,11 @@ class LocalGateway:
         for stream, info in zip(self._settings.stream, streams, strict=True):
             position = present_position(info)
             await create_checkpoint(self._control_link, self._keys, stream, position)
+            if self._former_id:
+                await rename_holder(self._control_link, self._keys, stream, self._former_id, gateway_id)
             self._entered_at[stream] = position
             self.intake.start_at(stream, position.id)
+        self._former_id = gateway_id
         self._inbox = Inbox(
             gateway_id,
             self._settings,

@@ -35,6 +35,7 @@ class Membership:
         lost: called with a reason, after `entered`, when the gateway had to join anew: events may have passed it by.
         metrics: passed on to the registration.
         refusals: noted when Redis refuses something.
+        look_back: called when Redis is back, before anything goes on: to compare what it has with what was taken.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Membership:
         lost: Callable[[str], None],
         metrics: Metrics,
         refusals: Refusals,
+        look_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -53,6 +55,7 @@ class Membership:
         self._entered = entered
         self._lost = lost
         self._refusals = refusals
+        self._look_back = look_back
         self._wake = asyncio.Event()
         self._verified = asyncio.Event()
         # Why the gateway has to join anew; empty: it is a member.
@@ -172,6 +175,8 @@ class Membership:
         self._is_suspected = False
         self._sweeper.forget()
         await self._beat()
+        if self._look_back is not None:
+            await self._look_back()
         await self.registration.write_all(self._link, self.gateway_id)
         if not (self._is_suspected or self._lost_by):
             self._verified.set()

@@ -47,6 +47,7 @@ from fanout.bus.placement import Placement
 from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
 from fanout.bus.read_size import ReadSize
 from fanout.bus.refusals import Refusals
+from fanout.bus.succession import Checkpoint, Patience, holds, look
 from fanout.errors import Unavailable
 from fanout.log_limit import LogLimit
 from fanout.metrics import Metrics
@@ -138,8 +139,12 @@ class Router:
         self._lookup = Lookup(keys, lambda: gateway.gateway_id)
         self._lease = Lease(keys, stream, settings.lease_ms)
         self._wake = asyncio.Event()
+        self._patience = Patience(keys, settings.heartbeat_timeout_ms)
         self._position = Position()
         self._routed_as = ""
+        self._server = ""
+        self._next_look = 0.0
+        self._has_complained = False
 
     def wake(self) -> None:
         """The lease may be free: try at once. Never awaits."""
@@ -155,8 +160,13 @@ class Router:
                 taken_for_ms = await self._acquire()
                 if taken_for_ms:
                     await self._wait_ms(min(taken_for_ms, self._renew_ms))
-                else:
-                    await self._serve()
+                    continue
+                checkpoint = await self._look()
+                if await self._patience.is_due(self._commands, checkpoint, self._gateway.gateway_id):
+                    await self._lease.release(self._commands, self._gateway.gateway_id)
+                    await self._wait_ms(self._renew_ms)
+                    continue
+                await self._serve(checkpoint)
                 backoff.reset()
             except LeaseLost:
                 _logger.warning("the lease of stream %s went to another gateway", self._stream)
@@ -174,7 +184,7 @@ class Router:
         Raises:
             Unavailable: Redis did not answer; the lease will expire.
         """
-        if await self._lease.release(self._commands):
+        if await self._lease.release(self._commands, self._gateway.gateway_id):
             await self._tell_released()
 
     async def _tell_released(self) -> None:
@@ -198,13 +208,13 @@ class Router:
         except TimeoutError:
             pass
 
-    async def _serve(self) -> None:
+    async def _serve(self, checkpoint: Checkpoint) -> None:
         """Hold the lease: take over where the holder before stopped, then route until it is lost or given up."""
         placement = self._placement
         self._metrics.routed_streams += 1
         placement.held += 1
         try:
-            await self._take_over()
+            await self._take_over(checkpoint)
             _logger.info("routing stream %s from %s", self._stream, self._position.id)
             while True:
                 await self._route_next()
@@ -216,42 +226,76 @@ class Router:
             placement.held -= 1
         # Whoever takes it goes on after the checkpoint, which is behind the last batch.
         _logger.info("giving up stream %s to a gateway that routes fewer", self._stream)
-        if await self._lease.give_up(self._commands):
+        if await self._lease.give_up(self._commands, self._gateway.gateway_id):
             await self._tell_released()
 
-    async def _take_over(self) -> None:
-        # Under another id it has joined anew since it routed, and its clients know that something was lost.
-        has_routed = self._routed_as == self._gateway.gateway_id
-        self._routed_as = self._gateway.gateway_id
+    async def _look(self) -> Checkpoint:
+        checkpoint = await look(self._commands, self._keys, self._stream)
+        self._next_look = asyncio.get_running_loop().time() + self._renew_ms / 1000
+        if not checkpoint.present and not self._has_complained:
+            self._has_complained = True
+            _logger.warning(
+                "Redis does not tell which server it is, so a failover that lost events may go unnoticed: "
+                "allow the user of redis_url to run INFO (ACL +info)"
+            )
+        return checkpoint
+
+    async def _take_over(self, checkpoint: Checkpoint) -> None:
+        # Under another id it has joined anew since it routed, and its clients know that something was lost; but not
+        # those of others, if it was the last who routed.
+        own_id = self._gateway.gateway_id
+        is_heir = checkpoint.holder == own_id
+        has_routed = is_heir or self._routed_as == own_id
+        self._routed_as = own_id
+        self._server = checkpoint.present
         self._lookup.forget()
         await self._lookup.refresh(self._commands)
-        checkpoint = await self._lease.read_checkpoint(self._commands)
         await self._read_out_inbox()
-        if checkpoint is None:
+        if checkpoint.position is None:
             _logger.warning("the checkpoint of stream %s is gone", self._stream)
             await self._restart()
             return
-        if has_routed and not await self._holds(self._position.id):
+        if has_routed and not await self._holds_all_read():
             _logger.warning("stream %s has lost entries that were routed before", self._stream)
+            await self._restart()
+            return
+        if checkpoint.is_doubtful and not is_heir:
+            _logger.warning(
+                "the server of stream %s is not the one that the router before knew, and that router is gone: "
+                "what it had read may be lost",
+                self._stream,
+            )
             await self._restart()
             return
         # Alone, what came before this gateway is for nobody; after a long absence of all it may be a lot.
         entered_at = self._gateway.entered_at(self._stream)
         is_alone = not self._lookup.others
-        self._position = max(checkpoint, entered_at, key=lambda position: position.id) if is_alone else checkpoint
+        present = checkpoint.position
+        self._position = max(present, entered_at, key=lambda position: position.id) if is_alone else present
         await self._check(await self._read_info(), [])
+        await self._advance()
 
-    async def _holds(self, entry_id: EntryId) -> bool:
-        """Whether the stream still has the last entry that was read from it, or has trimmed it in due course.
+    async def _holds_all_read(self) -> bool:
+        if not await holds(self._commands, self._stream, self._position.id):
+            return False
+        # This gateway may also have taken what the holder before had read, and its router not yet.
+        taken = self._intake.last(self._stream)
+        return taken <= self._position.id or await holds(self._commands, self._stream, taken)
 
-        A server that came back, or a replica that took over, may lack the last writes: that entry, what was put into
-        inboxes because of it, and the checkpoint's last moves; so the checkpoint alone does not show it. New entries
-        may follow already, so neither do numbers. Some gateways had those entries and some not.
-        """
-        info, entries = await self._commands.call(
-            ("XINFO", "STREAM", self._stream), ("XRANGE", self._stream, str(entry_id), str(entry_id)), refusable=2
-        )
-        return bool(entries) or entry_id < parse_stream_info(info).first_kept_id
+    async def _look_again(self) -> None:
+        """The server may have become another one without a broken connection: behind a proxy, or in a cluster."""
+        checkpoint = await self._look()
+        if checkpoint.present == self._server:
+            return
+        self._server = checkpoint.present
+        if not await self._holds_all_read():
+            _logger.warning("stream %s has lost entries that were routed before", self._stream)
+            await self._restart()
+        else:
+            await self._advance()
+
+    async def _advance(self) -> None:
+        await self._lease.advance(self._commands, self._position, self._gateway.gateway_id, self._server)
 
     async def _read_out_inbox(self) -> None:
         """Wait until all that is in the own inbox now was taken."""
@@ -267,6 +311,8 @@ class Router:
 
     async def _route_next(self) -> None:
         """Read what is there, or wait for it, and route it."""
+        if asyncio.get_running_loop().time() >= self._next_look:
+            await self._look_again()
         block_ms = min(self._renew_ms, BLOCK_MS)
         command = ("XREAD", "COUNT", self._read_size.count, "BLOCK", block_ms, "STREAMS", self._stream)
         (answer,) = await self._reads.call((*command, str(self._position.id)), wait_ms=block_ms)
@@ -287,7 +333,7 @@ class Router:
             await self._note_duplicates(duplicates, parse_stream_info(answers[0]))
         await self._forward(batch, targets, duplicates)
         self._metrics.events_routed += len(batch.ids)
-        await self._lease.advance(self._commands, self._position)
+        await self._advance()
 
     def _parse(self, entries: Sequence[Any]) -> _Batch:
         batch = _Batch([], [], [], [])
@@ -413,7 +459,7 @@ class Router:
         await renew_epoch(self._commands, self._keys, self._stream)
         await self._tell_all(Note(REPLACED, self._stream, position.id))
         self._position = position
-        await self._lease.advance(self._commands, position)
+        await self._advance()
 
     async def _read_info(self) -> StreamInfo:
         (answer,) = await self._commands.call(("XINFO", "STREAM", self._stream), refusable=1)

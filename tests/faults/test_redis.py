@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tests.faults.deployment import SOON_WRITTEN_OFF, wait_until_true
+from tests.faults.deployment import SOON_WRITTEN_OFF, read_metric, wait_until_true
+from tests.faults.oracle import STREAM
 from tests.faults.proxy import Proxy
 from tests.faults.scene import WANTS, Scene, set_scene
 from tests.served import Served, wait_until_async
 from tests.valkey import Valkey, run_valkey
 
 pytestmark = pytest.mark.faults
+
+LEASE = f"fanout:{{{STREAM}}}:lease"
 
 
 @asynccontextmanager
@@ -133,15 +136,14 @@ async def test_one_gateway_is_cut_off_for_so_long_that_it_is_written_off() -> No
 
 
 @asynccontextmanager
-async def set_scene_with_replica() -> AsyncIterator[tuple[Scene, Proxy, Valkey]]:
+async def set_scene_with_replica(**environment: str) -> AsyncIterator[tuple[Scene, Proxy, Valkey]]:
     """Two gateways that reach a primary by an address that will be the replica's."""
-    async with set_scene(0) as scene, Proxy(scene.deployment.valkey.port).running() as address:
+    async with set_scene(0, **environment) as scene, Proxy(scene.deployment.valkey.port).running() as address:
         primary = scene.deployment.valkey
         with run_valkey("--replicaof", "127.0.0.1", str(primary.port)) as replica:
             await wait_until_async(lambda: replica.client.info("replication")["master_link_status"] == "up")
-            environment = {"FANOUT_REDIS_URL": address.url}
             for _ in range(2):
-                await scene.deployment.start_gateway(environment=environment)
+                await scene.deployment.start_gateway(environment={"FANOUT_REDIS_URL": address.url})
             await scene.publisher.move(address.url)
             await scene.crowd.join(WANTS, 4)
             await scene.publisher.publish(200)
@@ -188,13 +190,78 @@ async def test_a_replica_that_lacks_the_last_events_takes_over() -> None:
         await scene.crowd.wait_caught_up(near)
         subscribed = len(scene.crowd.subscribers)
         await fail_over(scene, address, replica)
-        await scene.publisher.publish(200)  # more than was lost, before anybody can have looked
-        # The router has its lease back and has told; a gateway that took the lease just then would know of nothing.
-        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= len(near))
         scene.deployment.go_on(other)
+        await scene.publisher.publish(200)  # more than was lost, before anybody can have looked
         await wait_until_async(lambda: scene.books.count_endings()["4605"] >= subscribed)
         await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
         await scene.publisher.publish(100)
+
+
+async def test_the_lease_moves_in_a_failover_that_lost_events() -> None:
+    """The checkpoint on the replica fits to its stream; that there was more is known to the router alone."""
+    async with set_scene_with_replica() as (scene, address, replica):
+        router = await scene.deployment.find_router()
+        other = await scene.deployment.find_other()
+        assert scene.deployment.valkey.client.wait(1, 10_000) == 1
+        replica.client.replicaof("NO", "ONE")
+        scene.deployment.stop(other)
+        await scene.publisher.publish(50)
+        await scene.crowd.wait_caught_up([one for one in scene.crowd.subscribers if one.port != other.port])
+        subscribed = len(scene.crowd.subscribers)
+        scene.deployment.stop(router)
+        replica.client.delete(LEASE)
+        await fail_over(scene, address, replica)
+        scene.deployment.go_on(other)
+        await scene.publisher.publish(200)
+        await wait_until_true(lambda: _has_had_its_turn(other, replica))
+        scene.deployment.go_on(router)
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= subscribed)
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+
+
+async def test_the_router_dies_in_a_failover_that_lost_events() -> None:
+    """Its clients have seen what is gone, those of the other gateway have not: nobody is left who could tell."""
+    async with set_scene_with_replica(**SOON_WRITTEN_OFF) as (scene, address, replica):
+        router = await scene.deployment.find_router()
+        other = await scene.deployment.find_other()
+        assert scene.deployment.valkey.client.wait(1, 10_000) == 1
+        replica.client.replicaof("NO", "ONE")
+        scene.deployment.stop(other)
+        far = [one for one in scene.crowd.subscribers if one.port == other.port]
+        await scene.publisher.publish(50)
+        await scene.crowd.wait_caught_up([one for one in scene.crowd.subscribers if one.port != other.port])
+        await asyncio.gather(scene.deployment.kill(router), fail_over(scene, address, replica))
+        scene.deployment.go_on(other)
+        await scene.publisher.publish(200)
+        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= len(far))
+        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+        await scene.publisher.publish(100)
+
+
+async def test_the_router_is_stopped_while_redis_is_restarted_and_nobody_is_told() -> None:
+    """Whoever knows what was read comes first, although its lease is over."""
+    async with set_scene(2) as scene:
+        await scene.crowd.join(WANTS, 4)
+        router = await scene.deployment.find_router()
+        await scene.publisher.publish(100)
+        await scene.crowd.wait_caught_up()
+        scene.deployment.stop(router)
+        await asyncio.to_thread(scene.deployment.valkey.kill)
+        await asyncio.to_thread(scene.deployment.valkey.start)
+        scene.deployment.valkey.client.delete(LEASE)
+        other = next(gateway for gateway in scene.deployment.gateways if gateway is not router)
+        await scene.publisher.publish(100)
+        await wait_until_true(lambda: _has_had_its_turn(other, scene.deployment.valkey))
+        scene.deployment.go_on(router)
+        await scene.crowd.wait_caught_up()
+        assert scene.books.count_endings() == {}
+
+
+async def _has_had_its_turn(gateway: Served, server: Valkey) -> bool:
+    """Whether a gateway has left a doubtful stream to another one, or routes it."""
+    asked = await asyncio.to_thread(server.client.info, "commandstats")
+    return "cmdstat_sismember" in asked or bool(await read_metric(gateway, "fanout_routed_streams"))
 
 
 async def _lacks_redis(gateway: Served) -> bool:

@@ -106,6 +106,25 @@ async def test_events_and_notes_come_in_order(url: str, redis: Redis) -> None:
         assert reader.told[0] == Note("hello")
 
 
+async def test_an_inbox_that_went_back_is_read_anew(url: str, redis: Redis, link: Link) -> None:
+    """A replica that took over lacks what was read last, and its clock is behind: it gives ids from below."""
+    async with Reader(url).running() as reader:
+        await put(redis, reader, 1, 2)
+        await until(lambda: reader.numbers == [1, 2])
+        await reader.inbox.look_back(link)
+        assert await redis.xlen(reader.key) == 3
+        await redis.xtrim(reader.key, maxlen=0, approximate=False)
+        await reader.inbox.look_back(link)
+        await put(redis, reader, 3)
+        await until(lambda: reader.numbers == [1, 2, 3])
+        events = [Event(f"1-{number}", "m", number, b"1", 1) for number in (2, 3, 4)]
+        appends = [("XADD", reader.key, f"5-{event.data}", *inbox_fields("s", event)) for event in events]
+        await link.call(("MULTI",), ("DEL", reader.key), *appends, ("EXEC",))
+        await reader.inbox.look_back(link)
+        await until(lambda: reader.numbers == [1, 2, 3, 4])
+        assert reader.told.count(Note("hello")) == 1
+
+
 async def test_an_entry_of_somebody_else_is_skipped(url: str, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     async with Reader(url).running() as reader:
         await redis.xadd(reader.key, {"what": "ever"})

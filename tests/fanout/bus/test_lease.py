@@ -10,6 +10,7 @@ from fanout.bus.entries import EntryId
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease, LeaseLost, create_checkpoint
 from fanout.bus.positions import Position
+from fanout.bus.succession import look
 from tests.fanout.bus.harness import until_redis
 
 KEYS = Keys("p:")
@@ -21,8 +22,8 @@ async def test_one_holder_at_a_time(link: Link) -> None:
     assert 0 < await other.acquire(link) <= 10_000
     assert await one.acquire(link) == 0, "who lost only its connection goes on"
     assert await Lease(KEYS, "another", 10_000).acquire(link) == 0
-    assert not await other.release(link)
-    assert await one.release(link)
+    assert not await other.release(link, "G")
+    assert await one.release(link, "G")
     assert await other.acquire(link) == 0
 
 
@@ -47,7 +48,7 @@ async def test_it_expires_unless_it_is_renewed(link: Link, redis: Redis) -> None
 
 async def test_the_checkpoint_moves_under_the_lease_only(link: Link, redis: Redis) -> None:
     one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 10_000)
-    assert await one.read_checkpoint(link) is None
+    assert (await look(link, KEYS, "s")).position is None
     await one.acquire(link)
     await one.advance(link, Position(EntryId(5, 1), 7))
     await redis.delete(KEYS.lease("s"))
@@ -56,14 +57,14 @@ async def test_the_checkpoint_moves_under_the_lease_only(link: Link, redis: Redi
     await other.acquire(link)
     with pytest.raises(LeaseLost):
         await one.advance(link, Position(EntryId(6, 0), 8))
-    assert await other.read_checkpoint(link) == Position(EntryId(5, 1), 7)
-    assert not await one.release(link)
+    assert (await look(link, KEYS, "s")).position == Position(EntryId(5, 1), 7)
+    assert not await one.release(link, "G")
 
 
 async def test_the_first_gateway_creates_the_checkpoint(link: Link) -> None:
     await create_checkpoint(link, KEYS, "s", Position(EntryId(3, 0), 3))
     await create_checkpoint(link, KEYS, "s", Position(EntryId(9, 0), 9))
-    assert await Lease(KEYS, "s", 10_000).read_checkpoint(link) == Position(EntryId(3, 0), 3)
+    assert (await look(link, KEYS, "s")).position == Position(EntryId(3, 0), 3)
 
 
 async def test_it_does_not_outlive_its_holder_when_the_clock_of_redis_is_set_back(link: Link, redis: Redis) -> None:
@@ -91,7 +92,7 @@ async def test_the_wish_of_whoever_holds_fewest_counts(link: Link, redis: Redis)
     await other.wish(link, 4, 10_000)
     assert await holder.read_wish(link) == 4, "it has changed its mind"
     assert 0 < await redis.pttl(KEYS.wish("s")) <= 10_000
-    assert await holder.give_up(link)
+    assert await holder.give_up(link, "G")
     assert await holder.read_wish(link) is None
     assert await one.is_free(link)
-    assert not await holder.give_up(link)
+    assert not await holder.give_up(link, "G")

@@ -40,6 +40,7 @@ Start = Callable[..., Awaitable[Gateway]]
 LEASE = "fanout:{fanout:events}:lease"
 CHECKPOINT = "fanout:{fanout:events}:checkpoint"
 DEAD = "fanout:{fanout:events}:dead"
+EPOCH = "fanout:{fanout:events}:epoch"
 FOREVER = {"heartbeat_timeout_ms": 600_000}
 
 
@@ -381,6 +382,86 @@ async def test_a_lost_checkpoint_is_told(url: str, redis: Redis, start_gateway: 
     await until(lambda: gateway.numbers == [0, 1])
 
 
+async def test_a_doubtful_checkpoint_is_told_when_nobody_is_left_who_knows(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """A replica that has taken over, or a restarted server, may lack what a dead router had read and given to some."""
+    gateways = [await start_gateway(url, **FOREVER) for _ in range(2)]
+    await until(lambda: any(gateway.is_router for gateway in gateways))
+    await redis.set(LEASE, "thief", px=60_000)
+    await until(lambda: not any(gateway.is_router for gateway in gateways))
+    await redis.set(EPOCH, "before")
+    await redis.hset(CHECKPOINT, mapping={"holder": "dead", "server": "another"})
+    await redis.delete(LEASE)
+    for gateway in gateways:
+        await until(lambda gateway=gateway: gateway.missed == ["history-lost"])
+    assert await redis.strlen(EPOCH) == 8, "and positions expire"
+    await until(lambda: any(gateway.is_router for gateway in gateways))
+    router = next(gateway for gateway in gateways if gateway.is_router)
+    await until_redis(lambda: _is_noted(redis, router))
+    await router.bus.publish([message("a", 1)])
+    await until(lambda: router.numbers == [1])
+
+
+async def test_whoever_knows_comes_first_after_a_restart_and_nobody_is_told(
+    url: str, redis: Redis, gate: Gate, start_gateway: Start
+) -> None:
+    router = await start_gateway(gate.url, **FOREVER)
+    await until(lambda: router.is_router)
+    other = await start_gateway(url, **FOREVER)
+    for gateway in (router, other):
+        await gateway.bus.register([room("a")])
+    await other.bus.publish([message("a", 0)])
+    await until(lambda: router.numbers == other.numbers == [0])
+    await until_redis(lambda: _is_noted(redis, router))
+    gate.hold_after(b"XREAD")
+    await until(lambda: gate.is_holding)
+    await redis.hset(CHECKPOINT, "server", "another")
+    await redis.delete(LEASE)
+    await other.bus.publish([message("a", 1)])
+    await redis.config_resetstat()
+
+    async def has_left_it() -> bool:
+        return int((await redis.info("commandstats")).get("cmdstat_sismember", {"calls": 0})["calls"]) >= 3
+
+    await until_redis(has_left_it)
+    assert not other.is_router
+    gate.cut()
+    gate.release()
+    await until(lambda: router.numbers == other.numbers == [0, 1])
+    assert router.is_router
+    assert router.missed == other.missed == []
+
+
+async def test_the_router_looks_now_and_then_which_server_it_is(url: str, redis: Redis, start_gateway: Start) -> None:
+    """Behind a proxy, or in a cluster whose slots are moved, it may become another one without a broken connection."""
+    gateway = await start_gateway(url)
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
+    gateway.bus._routers[STREAM]._server = "another"
+    await gateway.bus.publish([message("a", 2)])
+    await until(lambda: gateway.bus._routers[STREAM]._server != "another")
+    await until(lambda: gateway.numbers == [1, 2])
+    assert gateway.missed == []
+
+
+@pytest.mark.single_server
+async def test_a_user_that_may_not_ask_which_server_it_is_routes_as_ever_and_the_log_says_so_once(
+    url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_user(redis, "mute", "on", ">hunter2", "~*", "&*", "+@all", "-info")
+    gateway = await start_gateway(url.replace("://", "://mute:hunter2@", 1))
+    await gateway.bus.publish([message("a", 1)])
+    await until(lambda: gateway.numbers == [1])
+    await redis.set(LEASE, "thief", px=50)
+    await until(lambda: not gateway.is_router)
+    await redis.hset(CHECKPOINT, mapping={"holder": "dead", "server": "another"})
+    await gateway.bus.publish([message("a", 2)])
+    await until(lambda: gateway.numbers == [1, 2])
+    assert gateway.missed == []
+    assert caplog.text.count("allow the user of redis_url to run INFO (ACL +info)") == 1
+
+
 async def test_the_events_of_a_batch_are_appended_to_an_inbox_all_or_none(
     url: str, redis: Redis, gate: Gate, start_gateway: Start
 ) -> None:
@@ -619,3 +700,7 @@ async def test_a_failing_delivery_does_not_hold_up_the_other_gateways(url: str, 
 
 async def _count_scripts(redis: Redis) -> int:
     return int((await redis.info("commandstats"))["cmdstat_eval"]["calls"])
+
+
+async def _is_noted(redis: Redis, gateway: Gateway) -> bool:
+    return bool(await redis.hget(CHECKPOINT, "holder") == gateway.bus.gateway_id)
