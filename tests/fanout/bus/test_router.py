@@ -453,9 +453,10 @@ async def test_a_user_that_may_not_ask_which_server_it_is_routes_as_ever_and_the
     gateway = await start_gateway(url.replace("://", "://mute:hunter2@", 1))
     await gateway.bus.publish([message("a", 1)])
     await until(lambda: gateway.numbers == [1])
-    await redis.set(LEASE, "thief", px=50)
+    await redis.set(LEASE, "thief", px=60_000)
     await until(lambda: not gateway.is_router)
     await redis.hset(CHECKPOINT, mapping={"holder": "dead", "server": "another"})
+    await redis.delete(LEASE)
     await gateway.bus.publish([message("a", 2)])
     await until(lambda: gateway.numbers == [1, 2])
     assert gateway.missed == []
