@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from random import Random
 from typing import Any
 
 from filters import Filter, FilterIndex, bucket_keys, event_bucket_keys, parse_filter, to_subscription_filter
+from loadtest.measure import read_resident_bytes
 from tests.bench.filter_workloads import MIXED, ROOM, WORKLOADS, Workload
 
 Figures = dict[str, Any]
@@ -62,7 +62,7 @@ def measure_workload(workload: Workload, count: int, event_count: int = 10_000) 
         `beside_matches_us`: for mixed filters see `measure_beside_matches`, else for a room that nobody asks for.
     """
     gc.collect()
-    before = _resident_bytes()
+    before = read_resident_bytes(os.getpid())
     index: FilterIndex[int] = FilterIndex()
     adding = 0.0
     for start in range(0, count, 1000):
@@ -79,7 +79,7 @@ def measure_workload(workload: Workload, count: int, event_count: int = 10_000) 
         "workload": workload.name,
         "keys": count,
         "filters": distinct,
-        "memory_bytes": round((_resident_bytes() - before) / distinct),
+        "memory_bytes": round((read_resident_bytes(os.getpid()) - before) / distinct),
         "add_us": adding / count * 1e6,
         **_measure_updates(index, workload, count),
     }
@@ -179,10 +179,6 @@ def _microseconds(call: Callable[[], object], repetitions: int) -> float:
     for _ in range(repetitions):
         call()
     return (time.process_time() - began) / repetitions * 1e6
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _describe_machine() -> Figures:

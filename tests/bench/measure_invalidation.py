@@ -6,11 +6,12 @@ Not a test and never asserted: figures depend on the machine.
 from __future__ import annotations
 
 import gc
+import os
 import time
 
 from fanout.gateway.invalidation import Invalidations
 from filters import build_equality_filter
-from tests.bench.measure_filters import resident_bytes
+from loadtest.measure import read_resident_bytes
 
 COUNT = 200_000
 
@@ -25,14 +26,14 @@ def main() -> None:
         invalidations = Invalidations()
         shared = [build_equality_filter({"userId": f"user-{number}"}) for number in range(min(distinct, 1000))]
         gc.collect()
-        before = resident_bytes()
+        before = read_resident_bytes(os.getpid())
         began = time.perf_counter()
         for number, connection in enumerate(connections):
             filter = shared[number % 1000] if distinct == 1000 else build_equality_filter({"userId": f"user-{number}"})
             invalidations.add("onX", filter, connection, "1")  # type: ignore[arg-type]
         adding = time.perf_counter() - began
         gc.collect()
-        taken = (resident_bytes() - before) / COUNT
+        taken = (read_resident_bytes(os.getpid()) - before) / COUNT
         began = time.perf_counter()
         found = sum(len(invalidations.match("onX", {"userId": f"user-{number}"})) for number in range(1000))
         matching = (time.perf_counter() - began) / 1000

@@ -11,11 +11,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import redis
 
+from loadtest.measure import read_resident_bytes
 from tests.faults.clients import Dialect
 from tests.faults.oracle import STREAM, describe
 from tests.faults.proxy import Proxy
@@ -120,7 +120,7 @@ class Chaos:
             raise AssertionError(f"round {self._rounds} ({' + '.join(names)}): {error}") from error
         finally:
             publishing.cancel()
-        sizes = [_read_resident_bytes(gateway) for gateway in scene.deployment.gateways]
+        sizes = [read_resident_bytes(gateway.process.pid) for gateway in scene.deployment.gateways]
         endings = dict(sorted(scene.books.count_endings().items()))
         return Round(self._rounds, names, len(scene.books.events), scene.books.receipts, endings, max(sizes))
 
@@ -252,13 +252,6 @@ class Chaos:
 
     def _choose_proxy(self, draw: random.Random) -> Proxy:
         return self._proxies[self._choose_gateway(draw).process.pid]
-
-
-def _read_resident_bytes(gateway: Served) -> int:
-    for line in Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 @asynccontextmanager
