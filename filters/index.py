@@ -144,7 +144,7 @@ class FilterIndex(Generic[K]):
     def __repr__(self) -> str:
         spots = ", ".join(f"{count} at {name}" for name, count in self._root.count_spots().items())
         return (
-            f"<FilterIndex: {len(self._entries_by_key)} keys, {len(self._entries)} filters, "
+            f"<FilterIndex: {len(self)} keys, {self.filter_count} filters, "
             f"{len(self._root.scanned)} scanned, spots {{{spots}}}>"
         )
 

@@ -209,6 +209,3 @@ class Registry:
         """The groups on a subscription field whose filter the event's data satisfies."""
         index = self._indexes.get(field)
         return index.match(data) if index is not None else ()
-
-    def __len__(self) -> int:
-        return len(self._groups)

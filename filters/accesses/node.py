@@ -49,13 +49,15 @@ class Slot(Generic[T]):
         """What is left to test when it was found."""
 
 
-# Most spots have one slot for life, and there may be a million: a dict for each would take 232 bytes more.
-Members = "Slot[T] | dict[Slot[T], None] | Node[T]"
 Find = Callable[[Any], Iterable[Any]]
 
 
 class SpotStore(Protocol):
-    """What a node needs of the stores: a mapping from keys to members that also finds them."""
+    """What a node needs of the stores: a mapping from keys to members that also finds them.
+
+    Members are a slot, a dict with slots as keys, or a node. Most spots have one slot for life, and there may be a
+    million: a dict for each would take 232 bytes more.
+    """
 
     def get(self, key: Any, /) -> Any: ...
     def __setitem__(self, key: Any, members: Any, /) -> None: ...

@@ -294,7 +294,7 @@ class Machine(RuleBasedStateMachine):
         for gateway in self.gateways:
             metrics = gateway.wire.harness.metrics
             assert (metrics.subscriptions, metrics.groups, metrics.buckets) == (0, 0, 0)
-            assert len(gateway.wire.harness.registry) == 0
+            assert len(gateway.wire.harness.registry.groups) == 0
         kept = ("heartbeat", "inbox", "checkpoint")
         left = {key for key in await self.redis.keys() if not key.endswith(kept)}
         assert left <= {"fanout:{gateways}", "fanout:{gateways}:version", "fanout:{paths}:version"}

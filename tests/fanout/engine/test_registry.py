@@ -88,7 +88,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def gauges_count_what_is_there(self) -> None:
         assert self.metrics.subscriptions == len(self.model)
-        assert self.metrics.groups == len(self.registry) == len({entry[:3] for entry in self.model.values()})
+        assert self.metrics.groups == len(self.registry.groups) == len({entry[:3] for entry in self.model.values()})
 
 
 RegistryMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
@@ -139,4 +139,4 @@ def test_projections_are_replaced_and_found_by_their_new_keys() -> None:
     assert registry.find_or_create("onA", MATCH_ALL, NamedProjection("p"), "appsync", join) == (groups[1], False)
     for group in groups:
         registry.drop(group)
-    assert len(registry) == 0
+    assert len(registry.groups) == 0
