@@ -123,6 +123,15 @@ class World:
         self.catch_up = CatchUp(self, self.dispatcher, self.metrics)
         self._clock = 0
 
+    @classmethod
+    def with_past(cls, count: int) -> World:
+        """One stream, of which so many events of the room "a" have been published and routed."""
+        world = cls()
+        for _ in range(count):
+            world.publish("a")
+        world.route_all()
+        return world
+
     # What the test does
 
     def publish(self, room: str, stream: int = 0) -> Event:

@@ -19,10 +19,7 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_who_begins_at_the_present_reads_nothing() -> None:
-    world = World()
-    for _ in range(10):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(10)
     client = world.join("a")
     await until(lambda: client.is_live)
     assert client.has_begun == world.write_token(((10, 0),))
@@ -33,10 +30,7 @@ async def test_who_begins_at_the_present_reads_nothing() -> None:
 
 
 async def test_who_cannot_begin_is_refused_and_told_nothing_else() -> None:
-    world = World()
-    for _ in range(10):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(10)
     world.trim(0, keep=3)
     expired, good = world.join("a", ((6, 0),)), world.join("a", ((7, 0),))
     world.epoch = b"another-"
@@ -50,11 +44,8 @@ async def test_who_cannot_begin_is_refused_and_told_nothing_else() -> None:
 
 
 async def test_a_short_way_does_not_wait_for_a_long_one() -> None:
-    world = World()
+    world = World.with_past(400)
     world.chunk_entries = 1
-    for _ in range(400):
-        world.publish("a")
-    world.route_all()
     far = world.join("a", (START,))
     await until(lambda: len(far.got) > 20)
     near, present = world.join("a", ((398, 0),)), world.join("a")
@@ -66,11 +57,8 @@ async def test_a_short_way_does_not_wait_for_a_long_one() -> None:
 
 
 async def test_rounds_are_few_however_many_come() -> None:
-    world = World()
+    world = World.with_past(200)
     world.chunk_entries = 1
-    for _ in range(200):
-        world.publish("a")
-    world.route_all()
     clients = []
     for _ in range(100):
         clients.append(world.join("a", (START,)))
@@ -84,41 +72,23 @@ async def test_rounds_are_few_however_many_come() -> None:
 
 
 async def test_who_is_left_while_waiting_is_not_admitted() -> None:
-    world = World()
-    world.publish("a")
-    world.route_all()
+    world = World.with_past(1)
     gone, stays = world.join("a", (START,)), world.join("a", (START,))
     world.catch_up.leave(gone)
     await until(lambda: stays.is_live)
     assert gone.has_begun is None
 
 
-async def test_a_defect_tells_those_whom_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    world.publish("a")
-    world.route_all()
+@pytest.mark.parametrize("step", ["read", "look"], ids=["on-the-way", "at-the-beginning"])
+async def test_a_defect_tells_those_whom_it_concerns_and_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    world = World.with_past(1)
 
     async def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr(world, "read", fail)
-    client = world.join("a", (START,))
-    await until(lambda: client.missed)
-    assert client.missed == "internal-error"
-    monkeypatch.undo()
-    later = world.join("a", (START,))
-    await until(lambda: later.is_live)
-
-
-async def test_a_defect_at_the_beginning_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    world.publish("a")
-    world.route_all()
-
-    async def fail(*_: object) -> None:
-        raise RuntimeError("defect")
-
-    monkeypatch.setattr(world, "look", fail)
+    monkeypatch.setattr(world, step, fail)
     client = world.join("a", (START,))
     await until(lambda: client.missed)
     assert client.missed == "internal-error"

@@ -150,10 +150,7 @@ async def test_who_resumes_far_behind_is_given_chunk_after_chunk() -> None:
 
 
 async def test_many_share_the_reading() -> None:
-    world = World()
-    for _ in range(60):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(60)
     clients = [(world.join("a", (place,)), place) for place, _ in world.entries[0] for _ in range(10)]
     await until(lambda: all(client.is_live for client, _ in clients))
     assert world.reads <= -(-60 // world.chunk_entries) + 1
@@ -182,10 +179,7 @@ async def test_nobody_becomes_live_while_more_is_taken_than_the_tap_holds(monkey
 
 
 async def test_what_is_trimmed_while_it_is_being_replayed_is_told() -> None:
-    world = World()
-    for _ in range(30):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(30)
     behind, ahead = world.join("a", (START,)), world.join("a", ((25, 0),))
     await until(lambda: behind.got)
     world.trim(0, keep=10)
@@ -198,10 +192,7 @@ async def test_what_is_trimmed_while_it_is_being_replayed_is_told() -> None:
 
 
 async def test_a_client_that_reads_slowly_is_waited_for_and_holds_nobody_up() -> None:
-    world = World()
-    for _ in range(200):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(200)
     slow, quick = world.join("a", (START,), capacity=5), world.join("a", (START,))
     await until(lambda: quick.is_live)
     assert slow.is_congested
@@ -214,10 +205,7 @@ async def test_a_client_that_reads_slowly_is_waited_for_and_holds_nobody_up() ->
 
 
 async def test_redis_away_in_between_changes_nothing() -> None:
-    world = World()
-    for _ in range(30):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(30)
     world.is_away = True
     client = world.join("a", (START,))
     for turn in range(100):
@@ -229,10 +217,7 @@ async def test_redis_away_in_between_changes_nothing() -> None:
 
 
 async def test_one_that_is_ended_on_the_way_is_left_alone() -> None:
-    world = World()
-    for _ in range(30):
-        world.publish("a")
-    world.route_all()
+    world = World.with_past(30)
     gone, stays = world.join("a", (START,)), world.join("a", (START,))
     await until(lambda: gone.got)
     world.catch_up.leave(gone)
