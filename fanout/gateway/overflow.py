@@ -41,8 +41,9 @@ class Keeper:
         """As `fanout.protocol.join_parts`."""
         if not self.batch:
             self._note(self)
-        self.batch = payloads
-        self._keys = None
+        if payloads is not self.batch:  # it comes once for each length that ids have
+            self.batch = payloads
+            self._keys = None
         return self._join(payloads, id_bytes_length)
 
     def let_go(self) -> None:

@@ -72,7 +72,7 @@ def test_policies_and_paths_make_groups_of_their_own() -> None:
     assert name_policy(Overflow()) == ""
 
 
-def test_a_batch_is_kept_while_it_is_written_and_its_values_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_kept_while_it_is_written_and_its_values_are_read_once() -> None:
     noted: list[Keeper] = []
     keeper = Keeper(join, LATEST, noted.append)
     first, second = [write({"room": {"id": 1}})], [write({"room": {"id": 2}}), write({"room": None})]
@@ -81,7 +81,9 @@ def test_a_batch_is_kept_while_it_is_written_and_its_values_are_read_once(monkey
     assert noted == [keeper]
     assert keeper.batch == second
     assert keeper.keys == [b"2", b"null"]
-    assert keeper.keys is keeper.keys
+    keys = keeper.keys
+    keeper(second, 5)  # the same batch, for ids of another length
+    assert keeper.keys is keys
     keeper.let_go()
     assert (keeper.batch, keeper.keys) == ((), [])
     keeper(first, 5)
