@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 
 from fanout.bus.client import Endpoint, Link
 from fanout.bus.embedded import EmbeddedServer
-from tests.fanout.bus.harness import ClusterClient, Gate, Gateway
+from tests.fanout.bus.cluster_client import ClusterClient
+from tests.fanout.bus.harness import Gate, Gateway
 from tests.valkey import ValkeyCluster, run_valkey, run_valkey_cluster
 
 

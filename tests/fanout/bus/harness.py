@@ -13,13 +13,12 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError
 
 from fanout.bus.bus import Bus
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event, NewEvent
 from fanout.settings import Settings
+from tests.fanout.bus.cluster_client import ClusterClient
 
 STREAM = "fanout:events"
 ROUTES: dict[str, tuple[str, ...]] = {
@@ -28,6 +27,10 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "unlinked": (),
 }
 CATCH_ALL = Bucket("onCreateMessage", "", "")
+LEASE = "fanout:{fanout:events}:lease"
+CHECKPOINT = "fanout:{fanout:events}:checkpoint"
+DEAD = "fanout:{fanout:events}:dead"
+EPOCH = "fanout:{fanout:events}:epoch"
 
 # Short enough that tests of expiry are quick, long enough that a busy machine does not make a gateway look dead.
 QUICK: dict[str, Any] = {
@@ -36,6 +39,7 @@ QUICK: dict[str, Any] = {
     "heartbeat_timeout_ms": 800,
     "bucket_linger_ms": 50,
 }
+FOREVER = {"heartbeat_timeout_ms": 600_000}
 
 
 async def until(condition: Callable[[], object], what: str = "the condition", timeout_s: float = 10) -> None:
@@ -63,6 +67,25 @@ def room(name: str) -> Bucket:
 def message(room_id: str, number: int, **fields: Any) -> NewEvent:
     """An event of one room."""
     return NewEvent("createMessage", orjson.dumps({"roomId": room_id, "number": number}), **fields)
+
+
+def build_entry(room_id: str, number: int) -> dict[str, str]:
+    """The same event as anybody writes it into the stream."""
+    return {"mutation": "createMessage", "data": f'{{"roomId": "{room_id}", "number": {number}}}'}
+
+
+async def pretend_member(redis: Redis, gateway_id: str) -> None:
+    """Write down a gateway that lives and does nothing: whoever routes next begins at the checkpoint because of it."""
+    await redis.sadd("fanout:{gateways}", gateway_id)
+    await redis.set(f"fanout:{{gateway:{gateway_id}}}:heartbeat", 1)
+
+
+async def set_user(redis: Redis, name: str, *rules: str) -> None:
+    """Define a user of Redis, on all servers of a cluster."""
+    if isinstance(redis, ClusterClient):
+        await redis.acl_setuser(name, *rules)
+    else:
+        await redis.execute_command("ACL", "SETUSER", name, *rules)
 
 
 class Gateway:
@@ -107,136 +130,7 @@ class Gateway:
         self.events += [(stream, event) for event in events]
 
 
-class ClusterClient(Redis):
-    """A client of a cluster with the methods of one of a server; what names no key goes to all primaries."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(decode_responses=True)
-        self._first = Redis.from_url(url, decode_responses=True)
-        self._nodes = {_port(self._first): self._first}
-        self._owners: dict[int, Redis] = {}
-
-    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """One command on a key; a slot that moves is followed."""
-        if not self._owners:
-            for first, last, (_, port, *_), *_ in await self._first.execute_command("CLUSTER SLOTS"):
-                self._owners |= dict.fromkeys(range(first, last + 1), self._node(int(port)))
-        slot = key_slot(str(arguments[1]).encode())
-        while True:
-            try:
-                node = self._owners[slot]
-                return await node.execute_command(*arguments, **options)
-            except MovedError as moved:
-                self._owners[slot] = self._node(moved.port)
-            except AskError as ask:
-                async with self._node(ask.port).pipeline(transaction=False) as pipeline:
-                    pipeline.execute_command("ASKING")
-                    pipeline.execute_command(*arguments, **options)
-                    return (await pipeline.execute())[1]
-
-    def owner(self, key: str) -> Redis:
-        """The server that answered for a key last."""
-        return self._owners[key_slot(key.encode())]
-
-    async def flushall(self, **_: Any) -> None:
-        for node in await self._primaries():
-            await node.flushall()
-
-    async def config_resetstat(self, **_: Any) -> None:
-        for node in await self._primaries():
-            await node.config_resetstat()
-
-    async def config_set(self, name: str, value: str, **_: Any) -> None:
-        for node in await self._primaries():
-            await node.config_set(name, value)
-
-    async def acl_setuser(self, name: str, *rules: str, **_: Any) -> None:
-        for node in await self._primaries():
-            await node.execute_command("ACL", "SETUSER", name, *rules)
-
-    async def keys(self, pattern: str = "*", **_: Any) -> list[str]:
-        return [key for node in await self._primaries() for key in await node.keys(pattern)]
-
-    async def mget(self, *keys: str) -> list[str | None]:
-        return [await self.get(key) for key in keys]
-
-    async def delete(self, *keys: str) -> int:
-        return sum([await self.execute_command("DEL", key) for key in keys])
-
-    async def client_kill_filter(self, *, _id: str = "", **options: Any) -> None:
-        for node in await self._primaries():
-            if not _id:
-                await node.client_kill_filter(**options)
-            elif _id.startswith(f"{_port(node)} "):
-                await node.client_kill_filter(_id=_id.split()[1])
-
-    async def client_list(self, **_: Any) -> list[dict[str, str]]:
-        return [
-            {**client, "id": f"{_port(node)} {client['id']}"}
-            for node in await self._primaries()
-            for client in await node.client_list()
-        ]
-
-    async def info(self, section: str, **_: Any) -> dict[str, Any]:
-        """Of all primaries; the `calls` of commandstats are added up."""
-        merged: dict[str, Any] = {}
-        for node in await self._primaries():
-            for name, values in (await node.info(section)).items():
-                if isinstance(values, dict) and "calls" in values and name in merged:
-                    values = {**values, "calls": values["calls"] + merged[name]["calls"]}
-                merged[name] = values
-        return merged
-
-    def pipeline(self, transaction: bool = True, **_: Any) -> Any:
-        return _ClusterPipeline(self, transaction)
-
-    async def aclose(self, *_: Any) -> None:
-        for node in self._nodes.values():
-            await node.aclose()
-        await super().aclose()
-
-    async def _primaries(self) -> list[Redis]:
-        ranges = await self._first.execute_command("CLUSTER SLOTS")
-        return [self._node(port) for port in dict.fromkeys(int(primary[1]) for _, _, primary, *_ in ranges)]
-
-    def _node(self, port: int) -> Redis:
-        if port not in self._nodes:
-            self._nodes[port] = Redis(port=port, decode_responses=True)
-        return self._nodes[port]
-
-
-class _ClusterPipeline:
-    """XADDs to one stream, sent together."""
-
-    def __init__(self, client: ClusterClient, transaction: bool) -> None:
-        self._client = client
-        self._transaction = transaction
-        self._entries: list[tuple[Any, dict[str, Any]]] = []
-
-    async def __aenter__(self) -> _ClusterPipeline:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    def xadd(self, *arguments: Any, **options: Any) -> asyncio.Future[str]:
-        self._entries.append((arguments, options))
-        done = asyncio.get_running_loop().create_future()
-        done.set_result("")
-        return done
-
-    async def execute(self) -> None:
-        key = self._entries[0][0][0]
-        await self._client.exists(key)
-        node = self._client.owner(key)
-        async with node.pipeline(transaction=self._transaction) as pipeline:
-            for arguments, options in self._entries:
-                pipeline.xadd(*arguments, **options)
-            await pipeline.execute()
-
-
-def _port(node: Redis) -> int:
-    return int(node.connection_pool.connection_kwargs["port"])
+Start = Callable[..., Awaitable[Gateway]]
 
 
 class GatewayProcess:

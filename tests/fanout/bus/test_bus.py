@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,16 +19,15 @@ from fanout.settings import MutationSettings
 from tests.fanout.bus.harness import (
     CATCH_ALL,
     STREAM,
-    ClusterClient,
     Gateway,
+    Start,
     message,
     publish_numbers,
     room,
+    set_user,
     until,
     until_redis,
 )
-
-Start = Callable[..., Awaitable[Gateway]]
 
 (DOCUMENTED_PERMISSIONS,) = re.findall(
     r"^ACL SETUSER fanout (.*)$", Path("docs/operations.md").read_text("utf-8"), re.MULTILINE
@@ -392,10 +391,7 @@ async def test_start_refuses_wrong_credentials(url: str) -> None:
 
 async def test_the_documented_permissions_are_enough(url: str, redis: Redis, start_gateway: Start) -> None:
     rules = DOCUMENTED_PERMISSIONS.replace("PASSWORD", "hunter2").split()
-    if isinstance(redis, ClusterClient):
-        await redis.acl_setuser("fanout", *rules)
-    else:
-        await redis.execute_command("ACL", "SETUSER", "fanout", *rules)
+    await set_user(redis, "fanout", *rules)
     gateways = [await start_gateway(url.replace("://", "://fanout:hunter2@", 1), bucket_linger_ms=1) for _ in range(2)]
     for gateway in gateways:
         await gateway.bus.register([room("a"), CATCH_ALL])

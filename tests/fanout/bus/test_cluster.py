@@ -6,7 +6,7 @@ The other tests of this room run on a cluster too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,12 +15,8 @@ from fanout.bus.cluster import ClusterCalls
 from fanout.bus.keys import Keys
 from fanout.bus.slots import find_slot
 from fanout.errors import ConfigurationError, Unavailable
-from tests.fanout.bus.harness import CATCH_ALL, STREAM, Gateway, message, room, until
+from tests.fanout.bus.harness import CATCH_ALL, FOREVER, STREAM, Gateway, Start, message, room, until
 from tests.valkey import Valkey, ValkeyCluster, run_valkey_cluster
-
-Start = Callable[..., Awaitable[Gateway]]
-
-FOREVER = {"heartbeat_timeout_ms": 600_000}
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -14,9 +13,8 @@ from fanout.bus.entries import START, EntryId, parse_id
 from fanout.bus.keys import Keys
 from fanout.engine import HistoryGone, Token
 from fanout.errors import PositionExpired, Unavailable
-from tests.fanout.bus.harness import STREAM, Gate, Gateway, message, room, until
+from tests.fanout.bus.harness import STREAM, Gate, Gateway, Start, message, room, until
 
-Start = Callable[..., Awaitable[Gateway]]
 KEYS = Keys("fanout:")
 
 
