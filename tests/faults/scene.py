@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from tests.faults.clients import Crowd
 from tests.faults.deployment import Deployment, deploy
 from tests.faults.oracle import STREAM, Books, Want, describe
 from tests.faults.publisher import Publisher
+from tests.served import wait_until_async
 
 ROOMS = ("a", "b", "c", "d")
 # By a plain argument, by a filter with buckets, by one without, and everything.
@@ -30,6 +32,23 @@ class Scene:
     books: Books
     crowd: Crowd
     publisher: Publisher
+
+    @asynccontextmanager
+    async def under_load(self, at_once: int = 5, pause_seconds: float = 0.005) -> AsyncIterator[None]:
+        """Publish, so many at a time, until the block ends; all of it is accepted then."""
+        publishing = asyncio.create_task(self.publisher.publish_until_stopped(at_once, pause_seconds))
+        try:
+            yield
+        except BaseException:
+            publishing.cancel()
+            raise
+        self.publisher.stop()
+        await publishing
+
+    async def wait_accepted(self, more: int) -> None:
+        """Wait until more than so many events have been accepted since now."""
+        accepted = self.books.accepted
+        await wait_until_async(lambda: self.books.accepted > accepted + more)
 
     def reconcile(self) -> None:
         """Every event for every subscriber; also that nobody saw a wrong message and no gateway a defect of its own."""

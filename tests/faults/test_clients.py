@@ -70,11 +70,9 @@ async def test_thousands_connect_at_once() -> None:
     count = 2_500
     raise_descriptor_limit(2 * count)
     async with set_scene(2) as scene:
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped(at_once=1, pause_seconds=0.05))
-        wants = [Want(room="abcd"[number % 4]) for number in range(count)]
-        await scene.crowd.join(wants)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load(at_once=1, pause_seconds=0.05):
+            wants = [Want(room="abcd"[number % 4]) for number in range(count)]
+            await scene.crowd.join(wants)
         witnesses = await scene.crowd.join([Want()])
         await scene.publisher.publish(8)
         await scene.crowd.wait_caught_up(witnesses)
@@ -90,11 +88,9 @@ async def test_thousands_lose_their_gateway_and_come_to_the_other_at_once() -> N
         await scene.crowd.join([Want(room="abcd"[number % 4]) for number in range(count)])
         await scene.publisher.publish(8)
         await scene.crowd.wait_caught_up()
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped(at_once=4, pause_seconds=0.2))
-        await scene.deployment.kill(await scene.deployment.find_router())
-        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers), 60)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load(at_once=4, pause_seconds=0.2):
+            await scene.deployment.kill(await scene.deployment.find_router())
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers), 60)
         await scene.publisher.publish(8)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {"lost": count // 2}

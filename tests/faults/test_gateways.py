@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.faults.deployment import SOON_WRITTEN_OFF, read_metric, wait_until_true
@@ -21,13 +19,11 @@ async def test_a_gateway_is_killed_and_replaced() -> None:
         await scene.crowd.wait_caught_up()
         victim = await scene.deployment.find_other()
         orphans = [one for one in scene.crowd.subscribers if one.port == victim.port]
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        await scene.deployment.kill(victim)
-        replacement = await scene.deployment.start_gateway()
-        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
-        await scene.crowd.join(WANTS, 2)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            await scene.deployment.kill(victim)
+            replacement = await scene.deployment.start_gateway()
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
+            await scene.crowd.join(WANTS, 2)
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert await read_metric(replacement, "fanout_deliveries_total") > 0
@@ -39,13 +35,11 @@ async def test_a_gateway_is_killed_and_replaced() -> None:
 async def test_the_router_is_killed(streams: tuple[str, ...]) -> None:
     async with set_scene(3, streams=streams) as scene:
         await scene.crowd.join(WANTS, 6)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        await wait_until_async(lambda: scene.books.accepted > 100)
-        for _ in range(2):  # the one that takes over, too
-            await scene.deployment.kill(await scene.deployment.find_router())
-            await scene.deployment.find_router()
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            await scene.wait_accepted(100)
+            for _ in range(2):  # the one that takes over, too
+                await scene.deployment.kill(await scene.deployment.find_router())
+                await scene.deployment.find_router()
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings().keys() == {"lost"}
@@ -54,18 +48,14 @@ async def test_the_router_is_killed(streams: tuple[str, ...]) -> None:
 async def test_the_router_is_stopped_and_goes_on_when_another_has_taken_over() -> None:
     async with set_scene(2) as scene:
         await scene.crowd.join(WANTS, 4)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for _ in range(2):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            router = await scene.deployment.find_router()
-            scene.deployment.stop(router)
-            assert await scene.deployment.find_router() is not router
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            scene.deployment.go_on(router)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for _ in range(2):
+                await scene.wait_accepted(100)
+                router = await scene.deployment.find_router()
+                scene.deployment.stop(router)
+                assert await scene.deployment.find_router() is not router
+                await scene.wait_accepted(100)
+                scene.deployment.go_on(router)
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}  # nobody noticed
@@ -74,15 +64,12 @@ async def test_the_router_is_stopped_and_goes_on_when_another_has_taken_over() -
 async def test_gateways_are_drained_one_after_the_other_under_load() -> None:
     async with set_scene(2, FANOUT_DRAIN_PER_SECOND="100") as scene:
         await scene.crowd.join(WANTS, 5)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for _ in range(2):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            leaving = scene.deployment.gateways[0]
-            await scene.deployment.start_gateway()
-            assert await scene.deployment.terminate(leaving) == 0
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for _ in range(2):
+                await scene.wait_accepted(100)
+                leaving = scene.deployment.gateways[0]
+                await scene.deployment.start_gateway()
+                assert await scene.deployment.terminate(leaving) == 0
         await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()

@@ -25,19 +25,16 @@ async def test_a_schema_with_an_error_on_reload_changes_nothing_and_the_next_one
     schema.write_text(CHAT)
     async with set_scene(2, FANOUT_SCHEMA=str(schema)) as scene:
         await scene.crowd.join(WANTS, 4)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        wrong = CHAT.replace("roomId: ID!", "roomId: Nothing!", 1)
-        wider = CHAT.replace("roomId: ID!", "roomId: ID!\n  language: String", 1)
-        for number, text in enumerate((wrong, wider, CHAT[: len(CHAT) // 2]), 1):
-            schema.write_text(text)
-            for gateway in scene.deployment.gateways:
-                gateway.process.send_signal(signal.SIGHUP)
-            await wait_until_true(lambda number=number: _have_reloaded(scene.deployment.gateways, number))
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-        await scene.crowd.join(WANTS, 1)  # with what was good last
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            wrong = CHAT.replace("roomId: ID!", "roomId: Nothing!", 1)
+            wider = CHAT.replace("roomId: ID!", "roomId: ID!\n  language: String", 1)
+            for number, text in enumerate((wrong, wider, CHAT[: len(CHAT) // 2]), 1):
+                schema.write_text(text)
+                for gateway in scene.deployment.gateways:
+                    gateway.process.send_signal(signal.SIGHUP)
+                await wait_until_true(lambda number=number: _have_reloaded(scene.deployment.gateways, number))
+                await scene.wait_accepted(100)
+            await scene.crowd.join(WANTS, 1)  # with what was good last
         await scene.publisher.publish(50)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}

@@ -48,15 +48,12 @@ async def make_router(scene: Scene, gateway: Served) -> None:
 async def test_redis_is_killed_and_restarted_with_its_data() -> None:
     async with set_scene(2) as scene:
         await scene.crowd.join(WANTS, 4)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for _ in range(2):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            await asyncio.to_thread(scene.deployment.valkey.kill)
-            await wait_until_true(lambda: _all_lack_redis(scene))
-            await asyncio.to_thread(scene.deployment.valkey.start)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for _ in range(2):
+                await scene.wait_accepted(100)
+                await asyncio.to_thread(scene.deployment.valkey.kill)
+                await wait_until_true(lambda: _all_lack_redis(scene))
+                await asyncio.to_thread(scene.deployment.valkey.start)
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}
@@ -65,33 +62,28 @@ async def test_redis_is_killed_and_restarted_with_its_data() -> None:
 async def test_redis_is_killed_and_restarted_without_its_data() -> None:
     async with set_scene(2) as scene:
         await scene.crowd.join(WANTS, 4)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        await wait_until_async(lambda: scene.books.accepted > 100)
-        await asyncio.to_thread(scene.deployment.valkey.kill)
-        await asyncio.to_thread(scene.deployment.valkey.wipe)
-        await asyncio.to_thread(scene.deployment.valkey.start)
-        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= len(scene.crowd.subscribers))
-        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            await scene.wait_accepted(100)
+            await asyncio.to_thread(scene.deployment.valkey.kill)
+            await asyncio.to_thread(scene.deployment.valkey.wipe)
+            await asyncio.to_thread(scene.deployment.valkey.start)
+            await wait_until_async(lambda: scene.books.count_endings()["4605"] >= len(scene.crowd.subscribers))
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
 
 
 async def test_the_connection_of_one_gateway_is_cut() -> None:
     async with set_scene_with_proxy() as (scene, proxy, apart):
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for is_router in (False, True):
-            if is_router:
-                await make_router(scene, apart)
-            for cut in (proxy.cut, proxy.refuse):
-                accepted = scene.books.accepted
-                cut()
-                await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-                proxy.accept()
-                await wait_until_true(lambda: _is_ready(apart))
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for is_router in (False, True):
+                if is_router:
+                    await make_router(scene, apart)
+                for cut in (proxy.cut, proxy.refuse):
+                    cut()
+                    await scene.wait_accepted(100)
+                    proxy.accept()
+                    await wait_until_true(lambda: _is_ready(apart))
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}
@@ -103,17 +95,15 @@ async def test_the_connection_of_one_gateway_is_stalled(is_router: bool) -> None
         if is_router:
             await make_router(scene, apart)
         near = [one for one in scene.crowd.subscribers if one.port != apart.port]
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        proxy.stall()
-        # The other one takes the lease, if it has to, and goes on.
-        accepted = scene.books.accepted
-        await wait_until_async(lambda: scene.books.accepted > accepted + 200)
-        await wait_until_async(lambda: all(one.life and one.life.last > accepted for one in near))
-        # Until it has noticed: its commands are given up after 5 seconds.
-        await wait_until_true(lambda: _lacks_redis(apart))
-        proxy.flow()
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            proxy.stall()
+            # The other one takes the lease, if it has to, and goes on.
+            accepted = scene.books.accepted
+            await wait_until_async(lambda: scene.books.accepted > accepted + 200)
+            await wait_until_async(lambda: all(one.life and one.life.last > accepted for one in near))
+            # Until it has noticed: its commands are given up after 5 seconds.
+            await wait_until_true(lambda: _lacks_redis(apart))
+            proxy.flow()
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}
@@ -122,15 +112,13 @@ async def test_the_connection_of_one_gateway_is_stalled(is_router: bool) -> None
 async def test_one_gateway_is_cut_off_for_so_long_that_it_is_written_off() -> None:
     async with set_scene_with_proxy(**SOON_WRITTEN_OFF) as (scene, proxy, apart):
         near = next(gateway for gateway in scene.deployment.gateways if gateway is not apart)
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        proxy.refuse()
-        await wait_until_async(lambda: any("silent for too long" in line for line in near.log))
-        proxy.accept()
-        told = len(scene.crowd.subscribers) // 2
-        await wait_until_async(lambda: scene.books.count_endings()["4605"] >= told)
-        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            proxy.refuse()
+            await wait_until_async(lambda: any("silent for too long" in line for line in near.log))
+            proxy.accept()
+            told = len(scene.crowd.subscribers) // 2
+            await wait_until_async(lambda: scene.books.count_endings()["4605"] >= told)
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers))
         await scene.publisher.publish(100)
         await scene.crowd.wait_caught_up()
 
@@ -164,12 +152,9 @@ async def fail_over(scene: Scene, address: Proxy, replica: Valkey) -> None:
 
 async def test_a_primary_fails_over_to_its_replica() -> None:
     async with set_scene_with_replica() as (scene, address, replica):
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        accepted = scene.books.accepted
-        await wait_until_async(lambda: scene.books.accepted > accepted + 100)
+        async with scene.under_load():
+            await scene.wait_accepted(100)
         # Replication is asynchronous; here it has everything when the primary goes.
-        scene.publisher.stop()
-        await publishing
         await scene.crowd.wait_caught_up()
         assert scene.deployment.valkey.client.wait(1, 10_000) == 1
         await fail_over(scene, address, replica)

@@ -35,14 +35,11 @@ async def set_resuming_scene(
 @pytest.mark.parametrize("streams", [(STREAM,), (STREAM, "second")], ids=["one-stream", "two-streams"])
 async def test_gateways_are_killed_and_whoever_resumes_loses_nothing(streams: tuple[str, ...]) -> None:
     async with set_resuming_scene(3, streams=streams) as scene:
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for _ in range(2):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            await scene.deployment.kill(await scene.deployment.find_router())
-            await scene.deployment.start_gateway()
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for _ in range(2):
+                await scene.wait_accepted(100)
+                await scene.deployment.kill(await scene.deployment.find_router())
+                await scene.deployment.start_gateway()
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}, "a life goes on where it is resumed"
         assert sum(len(one.endings) for one in scene.crowd.subscribers) > 0
@@ -50,14 +47,11 @@ async def test_gateways_are_killed_and_whoever_resumes_loses_nothing(streams: tu
 
 async def test_a_rolling_restart_of_three_gateways_under_load_loses_nothing_for_who_resumes() -> None:
     async with set_resuming_scene(3, FANOUT_DRAIN_PER_SECOND="100") as scene:
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for leaving in tuple(scene.deployment.gateways):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            await scene.deployment.start_gateway()
-            assert await scene.deployment.terminate(leaving) == 0
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for leaving in tuple(scene.deployment.gateways):
+                await scene.wait_accepted(100)
+                await scene.deployment.start_gateway()
+                assert await scene.deployment.terminate(leaving) == 0
         await scene.crowd.wait_caught_up()
         assert {code for one in scene.crowd.subscribers for code, _ in one.endings} == {"1012"}
         assert scene.books.count_endings() == {}
@@ -65,17 +59,14 @@ async def test_a_rolling_restart_of_three_gateways_under_load_loses_nothing_for_
 
 async def test_clients_and_redis_break_together_and_whoever_resumes_loses_nothing() -> None:
     async with set_resuming_scene(2) as scene:
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped())
-        for _ in range(2):
-            accepted = scene.books.accepted
-            await wait_until_async(lambda accepted=accepted: scene.books.accepted > accepted + 100)
-            await asyncio.to_thread(scene.deployment.valkey.kill)
-            for one in scene.crowd.subscribers:
-                one.cut()
-            await asyncio.to_thread(scene.deployment.valkey.start)
-            await scene.crowd.wait_caught_up()
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load():
+            for _ in range(2):
+                await scene.wait_accepted(100)
+                await asyncio.to_thread(scene.deployment.valkey.kill)
+                for one in scene.crowd.subscribers:
+                    one.cut()
+                await asyncio.to_thread(scene.deployment.valkey.start)
+                await scene.crowd.wait_caught_up()
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}
 
@@ -138,11 +129,9 @@ async def test_thousands_resume_at_once() -> None:
         await scene.crowd.wait_caught_up()
         victim = await scene.deployment.find_router()
         (survivor,) = [gateway for gateway in scene.deployment.gateways if gateway is not victim]
-        publishing = asyncio.create_task(scene.publisher.publish_until_stopped(at_once=4, pause_seconds=0.2))
-        await scene.deployment.kill(victim)
-        await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers), 60)
-        scene.publisher.stop()
-        await publishing
+        async with scene.under_load(at_once=4, pause_seconds=0.2):
+            await scene.deployment.kill(victim)
+            await wait_until_async(lambda: all(one.is_live for one in scene.crowd.subscribers), 60)
         await scene.publisher.publish(8)
         await scene.crowd.wait_caught_up()
         assert scene.books.count_endings() == {}
