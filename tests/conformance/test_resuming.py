@@ -75,8 +75,8 @@ def publish(valkey: Valkey, *ids: str) -> None:
         valkey.add("createMessage", {"id": id, "roomId": "1"})
 
 
-def hold_a_conversation(valkey: Valkey, start: Any) -> None:
-    """Subscribe, be cut off, resume, be cut off for too long, load anew."""
+def check_a_conversation(valkey: Valkey, start: Any) -> None:
+    """Subscribe, be cut off, resume, be cut off for too long, load anew: what the example has printed is asserted."""
     with serve_on(valkey) as served:
         port = served.port
         example = start(port)
@@ -104,7 +104,7 @@ def hold_a_conversation(valkey: Valkey, start: Any) -> None:
 
 def test_gql(valkey: Valkey) -> None:
     script = str(EXAMPLES / "resuming_gql.py")
-    hold_a_conversation(valkey, lambda port: Example(sys.executable, script, API_KEY, "1", str(port)))
+    check_a_conversation(valkey, lambda port: Example(sys.executable, script, API_KEY, "1", str(port)))
 
 
 @pytest.mark.conformance
@@ -113,7 +113,7 @@ def test_graphql_ws(node_packages: None, valkey: Valkey, tmp_path: Path) -> None
     script = tmp_path / "resuming_graphql_ws.mjs"
     script.write_text((EXAMPLES / "resuming_graphql_ws.mjs").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
-    hold_a_conversation(valkey, lambda port: Example("node", str(script), API_KEY, "1", str(port)))
+    check_a_conversation(valkey, lambda port: Example("node", str(script), API_KEY, "1", str(port)))
 
 
 def test_ids_are_read_from_either_form() -> None:

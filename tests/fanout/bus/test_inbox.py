@@ -182,7 +182,8 @@ async def test_it_waits_for_the_membership_to_be_verified(url: str, redis: Redis
         await until(lambda: len(reader.told) == 1)
         await redis.client_kill_filter(_type="normal", skipme=True)
         await put(redis, reader, 1)
-        await until(lambda: reader.numbers == [1])
+        await until(lambda: reader.numbers)
+        assert reader.numbers == [1]
 
 
 async def test_waiting_until_it_was_read(url: str, redis: Redis) -> None:

@@ -83,6 +83,7 @@ async def test_the_heartbeat_goes_on(member: Member, redis: Redis) -> None:
     for _ in range(3):
         await redis.pexpire(key, 60_000_000)
         await until_redis(is_renewed)
+        assert await redis.pttl(key) <= QUICK["heartbeat_timeout_ms"]
 
 
 async def test_a_lost_connection_is_verified_and_nothing_else(member: Member, redis: Redis) -> None:
@@ -138,6 +139,7 @@ async def test_dead_gateways_are_cleaned_up_after(member: Member, redis: Redis) 
         return not (await redis.exists(KEYS.inbox("dead")) or await redis.sismember(KEYS.gateways, "dead"))
 
     await until_redis(is_clean)
+    assert await redis.smembers(KEYS.gateways) == {member.membership.gateway_id}
 
 
 async def test_entering_fails_when_redis_is_not_there(short_directory: object) -> None:
@@ -156,3 +158,4 @@ async def test_buckets_are_left_in_time(member: Member, redis: Redis) -> None:
         return not await redis.exists(KEYS.bucket(room("a")))
 
     await until_redis(has_left)
+    assert await redis.scard(KEYS.buckets(member.membership.gateway_id)) == 0

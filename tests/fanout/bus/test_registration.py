@@ -115,7 +115,10 @@ STEPS = st.lists(
 @given(STEPS)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_redis_has_what_a_dict_would_have(shared_server: EmbeddedServer, steps: list[tuple[str, object]]) -> None:
-    """The model: registrations counted in a dict, and each released bucket with the time until which it may stay."""
+    """The model: registrations counted in a dict, and each released bucket with the time until which it may stay.
+
+    What is asserted after every step stands in `_compare_with_model`.
+    """
     asyncio.run(_compare_with_model(shared_server.url, steps))
 
 

@@ -52,6 +52,7 @@ async def test_there_is_one_router_and_the_next_takes_over_when_it_is_gone(
         await redis.set(LEASE, "thief", px=200)
         await until(lambda router=router: not router.is_router)
         await until(lambda: any(gateway.is_router for gateway in gateways))
+        assert sum(gateway.is_router for gateway in gateways) == 1
 
 
 async def test_a_stolen_lease_ends_routing_without_moving_the_checkpoint(

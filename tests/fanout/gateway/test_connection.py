@@ -51,6 +51,7 @@ async def test_a_silent_client_is_pinged_and_one_that_answers_stays(harness: Har
             waiter = await client.connection.ping()  # our own ping shows that the pong before it has arrived
             await asyncio.wait_for(waiter, 20)
         await client.subscribe("s", ON_CREATE)
+        assert harness.metrics.closes.total() == 0
 
 
 async def test_a_client_that_does_not_answer_a_ping_is_closed(build_harness: Any) -> None:
