@@ -38,3 +38,8 @@ class LogLimit:
         self._left -= 1
         held_back, self._held_back = self._held_back, 0
         return held_back
+
+
+def tell_held_back(count: int) -> str:
+    """What `LogLimit.admit` has given, as a part of the line; empty for none."""
+    return f" (and {count} others before it)" if count else ""

@@ -49,7 +49,7 @@ from fanout.bus.read_size import ReadSize
 from fanout.bus.refusals import Refusals
 from fanout.bus.succession import Checkpoint, Patience, holds, look
 from fanout.errors import Unavailable
-from fanout.log_limit import LogLimit
+from fanout.log_limit import LogLimit, tell_held_back
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.settings import Settings
@@ -354,7 +354,7 @@ class Router:
 
     def _dead_letter(self, entry_id: bytes, fields: Sequence[bytes], reason: str) -> Command:
         if (held_back := self._log_limit.admit()) is not None:
-            more = f" (and {held_back} others before it)" if held_back else ""
+            more = tell_held_back(held_back)
             _logger.warning("entry %s of stream %s is put aside%s: %s", entry_id.decode(), self._stream, more, reason)
         self._metrics.dead_letters += 1
         key, length = self._keys.dead_letters(self._stream), self._settings.dead_letter_max_length

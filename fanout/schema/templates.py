@@ -74,6 +74,7 @@ class FilterTemplate:
         setting: str = "filter",
     ) -> None:
         self._field_name = field_name
+        self._setting = setting
         self._where = f"subscriptions.{field_name}.{setting}"
         self._limits = limits
         self._roots: set[str] = set()
@@ -111,7 +112,8 @@ class FilterTemplate:
         _, value = _look_up(arguments, path)
         if value is None:
             raise BadRequest(
-                f"Argument '{'.'.join(path)}' of subscription field '{self._field_name}' is required by its filter."
+                f"Argument '{'.'.join(path)}' of subscription field '{self._field_name}' is required by its "
+                f"{self._setting}."
             )
         return value
 

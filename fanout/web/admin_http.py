@@ -8,7 +8,7 @@
 | POST /admin/reload | `{"all"}`, or none | reads configuration and schema again, here or on all gateways |
 
 Every call leaves one line in the log `fanout.audit`: who, from where, what, and the status; never a credential and
-never a payload.
+never a payload. Of calls by nobody, whom anybody could make, so many in a minute; the others are counted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fastapi import APIRouter, Request, Response
 
 from fanout.auth import Authorizer, is_identity_name
 from fanout.errors import BadRequest, ClientFault, Unavailable
+from fanout.log_limit import LogLimit, tell_held_back
 from fanout.metrics import Metrics
 from fanout.web.answers import answer_errors, answer_json
 from fanout.web.body import read_json
@@ -31,6 +32,7 @@ BODY_BYTES = 16 * 1024
 """Longest body: announcements of this size are kept in Redis for a while."""
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 _LONGEST_NAME = 256
+_NOBODY = "nobody"
 # Lists of connections are of the moment.
 _NOT_STORED = {"Cache-Control": "no-store"}
 _OFF = "there is no admin API without an admin key: give the setting admin_key"
@@ -61,9 +63,10 @@ Act = Callable[[Request], Awaitable[tuple[str, Response]]]
 def build_admin_router(administration: Administration, authorizer: Authorizer, metrics: Metrics) -> APIRouter:
     """The routes of `/admin`."""
     router = APIRouter(prefix="/admin")
+    by_nobody = LogLimit()
 
     async def answer(request: Request, call: str, act: Act) -> Response:
-        who, what, status = "nobody", call, 500
+        who, what, status = _NOBODY, call, 500
         try:
             if not authorizer.has_admin_keys:
                 raise ClientFault(_OFF, error_type="NotFoundException", error_code=404)
@@ -79,9 +82,12 @@ def build_admin_router(administration: Administration, authorizer: Authorizer, m
             status = 503
             raise
         finally:
-            address = f"{request.client.host}:{request.client.port}" if request.client else "unknown"
-            level = logging.WARNING if status in (401, 500) else logging.INFO
-            _audit.log(level, "%s %s by %s from %s: %d", request.method, what, who, address, status)
+            held_back = by_nobody.admit() if who is _NOBODY else 0
+            if held_back is not None:
+                address = f"{request.client.host}:{request.client.port}" if request.client else "unknown"
+                level = logging.WARNING if status in (401, 500) else logging.INFO
+                more = tell_held_back(held_back)
+                _audit.log(level, "%s %s by %s from %s%s: %d", request.method, what, who, address, more, status)
 
     @router.post("/subscriptions/invalidate")
     async def post_invalidate(request: Request) -> Response:

@@ -83,7 +83,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     if status == 404:
-        message = "nothing is served at this path; GraphQL is at /graphql, publishing at /events"
+        message = "nothing is served at this path; GraphQL is at /graphql, publishing at /events, operators call /admin"
     elif status == 405:
         message = f"{request.method} is not served at this path"
     else:

@@ -24,9 +24,11 @@ ANYBODY = Identity("API_KEY")
 ADA = Identity("OIDC", claims={"sub": "ada", "groups": ["a", "b"], "deep": {"team": 7}, "none": None})
 
 
-def template(configured: dict[str, Any], limits: FilterLimits | None = None) -> FilterTemplate:
+def template(
+    configured: dict[str, Any], limits: FilterLimits | None = None, setting: str = "filter"
+) -> FilterTemplate:
     assert SCHEMA.subscription_type
-    return FilterTemplate("on", SCHEMA.subscription_type.fields["on"], configured, limits or FilterLimits())
+    return FilterTemplate("on", SCHEMA.subscription_type.fields["on"], configured, limits or FilterLimits(), setting)
 
 
 def expand(text: Any) -> Filter:
@@ -110,6 +112,12 @@ def test_whether_identity_matters(configured: dict[str, Any], uses: bool) -> Non
 def test_an_argument_cannot_be_left_out(configured: dict[str, Any], arguments: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match="of subscription field 'on' is required by its filter"):
         template(configured).fill(arguments, ADA)
+
+
+def test_an_argument_that_is_left_out_is_told_with_the_setting_that_needs_it() -> None:
+    made = template({"room": {"eq": "$args.room"}}, setting="invalidation_filter")
+    with pytest.raises(BadRequest, match=r"Argument 'room' of .* is required by its invalidation_filter\."):
+        made.fill({}, ADA)
 
 
 @pytest.mark.parametrize("claim", ["nope", "none", "sub.x", "deep.nope"])

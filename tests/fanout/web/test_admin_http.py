@@ -162,3 +162,16 @@ async def test_each_call_is_one_line_that_names_no_credential(
     ]
     assert lines[-1].endswith(": 401")
     assert not any(secret in caplog.text for secret in ("private", ADMIN_KEY, "da2-guess", "da2-a-key-itself"))
+
+
+async def test_calls_with_wrong_keys_do_not_fill_the_log(
+    operator: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fanout.audit")
+    for _ in range(50):
+        await operator.post("/admin/reload", headers={"x-api-key": "da2-guess"})
+    for _ in range(20):
+        await operator.post("/admin/reload")
+    lines = [record.getMessage() for record in caplog.records if record.name == "fanout.audit"]
+    assert len([line for line in lines if " by nobody " in line]) == 10
+    assert len([line for line in lines if f" by {SUBJECT} " in line]) == 20
