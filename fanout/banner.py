@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from graphql import (
 )
 
 from fanout import __version__
-from fanout.schema import ApiSchema
+from fanout.errors import ClientFault
+from fanout.model import AuthMode, Identity, SubscribeRequest
+from fanout.schema import Api, ApiSchema
 from fanout.settings import Settings
+from filters import compile_filter
 
 _EXAMPLE_FIELDS = 5
 _EXAMPLE_VALUES: dict[str, Any] = {
@@ -40,7 +43,7 @@ _EXAMPLE_VALUES: dict[str, Any] = {
 
 
 def build_banner(
-    schema: ApiSchema,
+    served: Api,
     settings: Settings,
     generated_keys: Mapping[str, str],
     address: tuple[str, int],
@@ -66,7 +69,7 @@ def build_banner(
     api = str(settings.schema_path) if settings.schema_path else "the built-in chat API"
     lines = [f"Fanout {__version__} serves {api}", ""]
     lines += [f"  {name:<14} {value}" for name, value in rows]
-    example = _build_example(schema)
+    example = _build_example(served)
     if example:
         subscription, mutation, data = example
         where = "" if url == "http://127.0.0.1:8080" else f" --url {url}"
@@ -90,37 +93,54 @@ def describe_schema(schema: ApiSchema, source: str) -> str:
     return "\n".join([f"{source}: ok, {len(fields)} subscriptions on {len(lines)} of {len(links)} mutations", *lines])
 
 
-def _build_example(schema: ApiSchema) -> tuple[str, str, str] | None:
-    """A subscription document, a mutation that triggers it, and data for it; None without linked fields."""
-    subscription_type = schema.graphql.subscription_type
-    for mutation in sorted(schema.mutations):
-        for name in schema.subscriptions_of(mutation):
+def _build_example(served: Api) -> tuple[str, str, str] | None:
+    """A subscription document, a mutation that triggers it, and data for it; None where none is found that fits."""
+    subscription_type = served.schema.graphql.subscription_type
+    for mutation in sorted(served.schema.mutations):
+        for name in served.schema.subscriptions_of(mutation):
             assert subscription_type is not None
             field = subscription_type.fields[name]
-            if all(is_leaf_type(get_nullable_type(argument.type)) for argument in _required(field).values()):
-                return _write_example(name, field, mutation)
+            needed = _list_needed(field, served.planner.template_arguments(name))
+            if all(is_leaf_type(get_nullable_type(argument.type)) for argument in needed.values()):
+                document, data = _write_example(name, field, needed)
+                if _fits(served, document, data):
+                    return document, mutation, json.dumps(data)
     return None
 
 
-def _write_example(name: str, field: GraphQLField, mutation: str) -> tuple[str, str, str]:
-    needed = {key: _example_value(key, get_named_type(argument.type)) for key, argument in _required(field).items()}
+def _write_example(name: str, field: GraphQLField, needed: Mapping[str, GraphQLArgument]) -> tuple[str, Any]:
+    kinds = {key: get_named_type(argument.type) for key, argument in needed.items()}
+    values = {key: _example_value(key, kind) for key, kind in kinds.items()}
     arguments = ", ".join(
-        f"{key}: {value if isinstance(get_named_type(argument.type), GraphQLEnumType) else json.dumps(value)}"
-        for (key, value), argument in zip(needed.items(), _required(field).values(), strict=True)
+        f"{key}: {values[key] if isinstance(kind, GraphQLEnumType) else json.dumps(values[key])}"
+        for key, kind in kinds.items()
     )
     root = f"{name}({arguments})" if arguments else name
     returned = get_named_type(field.type)
     if not isinstance(returned, GraphQLObjectType):
-        return f"subscription {{ {root} }}", mutation, json.dumps(_example_value(name, returned))
+        return f"subscription {{ {root} }}", _example_value(name, returned)
     types = {key: get_nullable_type(value.type) for key, value in returned.fields.items()}
     leaves = [key for key, type_ in types.items() if is_leaf_type(type_)]
     chosen = leaves[:_EXAMPLE_FIELDS]
-    data = {key: _example_value(key, types[key]) for key in [*chosen, *(key for key in needed if key in leaves)]}
-    return f"subscription {{ {root} {{ {' '.join(chosen)} }} }}", mutation, json.dumps(data | needed)
+    data = {key: _example_value(key, types[key]) for key in [*chosen, *(key for key in values if key in leaves)]}
+    return f"subscription {{ {root} {{ {' '.join(chosen)} }} }}", data | values
 
 
-def _required(field: GraphQLField) -> dict[str, GraphQLArgument]:
-    return {name: argument for name, argument in field.args.items() if is_required_argument(argument)}
+def _list_needed(field: GraphQLField, by_templates: Collection[str]) -> dict[str, GraphQLArgument]:
+    return {
+        name: argument
+        for name, argument in field.args.items()
+        if is_required_argument(argument) or name in by_templates
+    }
+
+
+def _fits(served: Api, document: str, data: Any) -> bool:
+    """Whether whoever has an API key may subscribe so, and gets the data: templates may ask for more."""
+    try:
+        plan = served.plan(SubscribeRequest(document, None, {}, {}), Identity(AuthMode.API_KEY))
+    except ClientFault:
+        return False
+    return compile_filter(plan.filter)(data)
 
 
 def _example_value(name: str, leaf: Any) -> Any:

@@ -20,7 +20,7 @@ from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
-from fanout.schema import MutationExecutor, SubscriptionPlanner
+from fanout.schema import Api
 from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
@@ -90,8 +90,8 @@ def serve(
     }
     settings = load_settings(options, os.environ, config)
     configure_logging(settings.log_level)
-    checked = load_schema(settings.schema_path)
-    SubscriptionPlanner(checked, settings)  # so that a bad filter template is told before anything is started
+    # Before anything is started, so that a bad template or stream is told.
+    served = Api(load_schema(settings.schema_path), settings)
     generated = {name: generate_key() for name in ("api_key", "publisher_key") if not getattr(settings, name)}
     tls = _prepare_tls(settings)
     is_shared = settings.workers > 1
@@ -104,7 +104,7 @@ def serve(
         source = SettingsSource(options, dict(os.environ), config, {name: (key,) for name, key in generated.items()})
         settings = source.read()
         text = banner.build_banner(
-            checked,
+            served,
             settings,
             generated,
             listener.getsockname()[:2],
@@ -165,8 +165,7 @@ def check(
     """Check a schema, and with --config also the filter templates, without serving."""
     settings = load_settings({"schema": schema}, os.environ, config)
     checked = load_schema(schema)
-    SubscriptionPlanner(checked, settings)
-    MutationExecutor(checked, settings)
+    Api(checked, settings)
     print(banner.describe_schema(checked, str(schema)))
 
 

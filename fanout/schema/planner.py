@@ -174,6 +174,11 @@ class SubscriptionPlanner:
         self._plans.put(source, plan, len(request.query) + len(variables))
         return plan
 
+    def template_arguments(self, field: str) -> frozenset[str]:
+        """The arguments that the templates of a subscription field need, whatever the schema says of them."""
+        templates = (self._templates.get(field), self._invalidations.get(field))
+        return frozenset().union(*(template.arguments for template in templates if template is not None))
+
     @property
     def invalidation_fields(self) -> Collection[str]:
         """The subscription fields that have an invalidation filter."""

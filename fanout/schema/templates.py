@@ -77,18 +77,23 @@ class FilterTemplate:
         self._setting = setting
         self._where = f"subscriptions.{field_name}.{setting}"
         self._limits = limits
-        self._roots: set[str] = set()
+        self._placeholders: list[Placeholder] = []
         try:
             self._template = self._parse(template)
             sampled = self._build(lambda placeholder, operator: _sample(placeholder, operator, field), _in_order)
         except FilterError as error:
             raise ConfigurationError(f"{self._where}: {error.message.removeprefix('filter: ')}") from None
-        self._constant = sampled if not self._roots else None
+        self._constant = sampled if not self._placeholders else None
 
     @property
     def uses_identity(self) -> bool:
         """Whether subscribers with equal arguments can have different filters."""
-        return _IDENTITY in self._roots
+        return any(placeholder.root == _IDENTITY for placeholder in self._placeholders)
+
+    @property
+    def arguments(self) -> frozenset[str]:
+        """Names of the arguments without which it cannot be filled in."""
+        return frozenset(placeholder.path[0] for placeholder in self._placeholders if placeholder.root == _ARGUMENTS)
 
     def fill(self, arguments: Mapping[str, Any], identity: Identity) -> Filter:
         """The filter for one subscriber.
@@ -142,8 +147,9 @@ class FilterTemplate:
             raise ConfigurationError(
                 f"{self._where}: {node!r}: a value that starts with $ has to be $args.NAME or $identity.NAME"
             )
-        self._roots.add(root)
-        return Placeholder(root, tuple(path))
+        placeholder = Placeholder(root, tuple(path))
+        self._placeholders.append(placeholder)
+        return placeholder
 
     def _refuse_dollar(self, text: object, where: str) -> None:
         if isinstance(text, str) and text.startswith("$"):

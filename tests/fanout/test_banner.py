@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from graphql import parse, validate
 
 from fanout.banner import build_banner, describe_schema
-from fanout.model import Identity, SubscribeRequest
-from fanout.schema import ApiSchema, SubscriptionPlanner, load_chat_schema, parse_schema
-from fanout.settings import Settings
+from fanout.model import AuthMode, Identity, SubscribeRequest
+from fanout.schema import Api, ApiSchema, SubscriptionPlanner, load_chat_schema, parse_schema
+from fanout.settings import Settings, SubscriptionSettings
+from filters import compile_filter
 
 REQUIRED = """
 type Query { a: Int }
@@ -32,8 +34,9 @@ NOTHING = "type Query { a: Int }"
 
 
 def show(schema: ApiSchema, keys: dict[str, str] | None = None, settings: Settings | None = None) -> str:
+    settings = settings or Settings()
     return build_banner(
-        schema, settings or Settings(), keys or {}, ("127.0.0.1", 8080), tls_ca=None, embedded_url="unix:///run/v.sock"
+        Api(schema, settings), settings, keys or {}, ("127.0.0.1", 8080), tls_ca=None, embedded_url="unix:///run/v.sock"
     )
 
 
@@ -41,14 +44,34 @@ def find_commands(text: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  .venv/bin/fanout ")]
 
 
-@pytest.mark.parametrize("schema", [load_chat_schema(), parse_schema(REQUIRED), parse_schema(LEAF)])
-def test_the_examples_are_valid_and_belong_together(schema: ApiSchema) -> None:
-    subscribe, publish = find_commands(show(schema))
+def configure(**templates: dict[str, Any]) -> Settings:
+    return Settings(subscriptions={"onCreateMessage": SubscriptionSettings(**templates)})
+
+
+OF_A_ROOM = {"roomId": {"eq": "$args.roomId"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "settings"),
+    [
+        (load_chat_schema(), Settings()),
+        (parse_schema(REQUIRED), Settings()),
+        (parse_schema(LEAF), Settings()),
+        (load_chat_schema(), configure(filter=OF_A_ROOM)),
+        (load_chat_schema(), configure(invalidation_filter=OF_A_ROOM)),
+        (load_chat_schema(), configure(filter={"author": {"eq": "$identity.sub"}})),
+        (load_chat_schema(), configure(filter={"roomId": {"eq": "lobby"}})),
+    ],
+    ids=["chat", "required", "leaf", "filter", "invalidation-filter", "identity", "constant"],
+)
+def test_the_examples_are_valid_and_belong_together(schema: ApiSchema, settings: Settings) -> None:
+    subscribe, publish = find_commands(show(schema, settings=settings))
     query = subscribe[-1]
     assert not validate(schema.graphql, parse(query))
     mutation, data = publish[-2], orjson.loads(publish[-1])
-    plan = SubscriptionPlanner(schema, Settings()).plan(SubscribeRequest(query, None, {}, {}), Identity("API_KEY"))
+    plan = SubscriptionPlanner(schema, settings).plan(SubscribeRequest(query, None, {}, {}), Identity(AuthMode.API_KEY))
     assert plan.field in schema.subscriptions_of(mutation)
+    assert compile_filter(plan.filter)(data)
     assert b"errors" not in plan.projection.project(data)
 
 
@@ -62,7 +85,7 @@ def test_only_keys_made_for_this_run_are_shown() -> None:
 
 def test_tls_is_told_with_its_ca() -> None:
     text = build_banner(
-        load_chat_schema(),
+        Api(load_chat_schema(), Settings()),
         Settings(tls_dev=True),
         {},
         ("::1", 8443),

@@ -24,9 +24,7 @@ ANYBODY = Identity("API_KEY")
 ADA = Identity("OIDC", claims={"sub": "ada", "groups": ["a", "b"], "deep": {"team": 7}, "none": None})
 
 
-def template(
-    configured: dict[str, Any], limits: FilterLimits | None = None, setting: str = "filter"
-) -> FilterTemplate:
+def template(configured: dict[str, Any], limits: FilterLimits | None = None, setting: str = "filter") -> FilterTemplate:
     assert SCHEMA.subscription_type
     return FilterTemplate("on", SCHEMA.subscription_type.fields["on"], configured, limits or FilterLimits(), setting)
 
