@@ -5,9 +5,21 @@ Given in the configuration file only, as tables; see docs/security.md. API keys 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -62,12 +74,20 @@ class IamUser(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    access_key_id: _Text
+    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
     """Tells whose signature it is."""
-    secret_access_key: SecretStr
+    secret_access_key: Annotated[SecretStr, Field(min_length=1)]
     """What signatures are made with; never shown."""
-    session_token: SecretStr | None = None
+    secret_access_key_env: str | None = None
+    """In place of it, the environment variable that holds it; one whose name does not begin with `FANOUT_`."""
+    secret_access_key_file: Path | None = None
+    """In place of it, the file that holds it, without blanks and line ends around it."""
+    session_token: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Of temporary credentials: has to come with each request."""
+    session_token_env: str | None = None
+    """In place of it, the environment variable that holds it."""
+    session_token_file: Path | None = None
+    """In place of it, the file that holds it."""
     account_id: str = "000000000000"
     """`ctx.identity.accountId`."""
     username: str = ""
@@ -77,18 +97,63 @@ class IamUser(BaseModel):
     statements: tuple[IamStatement, ...] = (IamStatement(resources=("*",)),)
     """What the user may do; without any, everything that the schema opens to AWS_IAM."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, values: Any, info: ValidationInfo) -> Any:
+        """Fill in what stands elsewhere, so that a reload sees when it has changed."""
+        if not isinstance(values, dict):
+            return values
+        environment = (info.context or {}).get("environment", os.environ)
+        found = {name: _find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
+        return {**values, **{name: secret for name, secret in found.items() if secret is not None}}
+
+
+def _find_secret(name: str, values: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+    """A secret that is given by another place; None where it is given itself or not at all."""
+    places = [place for place in (name, f"{name}_env", f"{name}_file") if values.get(place) is not None]
+    if len(places) > 1:
+        raise ValueError(f"give {name} in one way only, not by {' and '.join(places)}")
+    if not places or places == [name]:
+        return None
+    (place,) = places
+    source = str(values[place])
+    if place.endswith("_env"):
+        secret = environment.get(source, "")
+        problem = f"{place}: the environment variable {source} is not set, or empty"
+    else:
+        try:
+            secret = Path(source).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"{place}: cannot read {source}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{place}: {source} is not UTF-8 text") from None
+        problem = f"{place}: {source} is empty"
+    if not secret:
+        raise ValueError(problem)
+    return secret
+
 
 class IamSettings(BaseModel):
     """Signed requests (`[iam]`): AWS_IAM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    region: _Text = "us-east-1"
+    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "us-east-1"
     """The region in a signature's scope."""
     clock_skew_seconds: PositiveInt = 300
-    """How far a request's time may be from ours."""
-    users: tuple[IamUser, ...]
+    """How far a request's time may be from ours; as long a request that was overheard can be sent again."""
+    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#\s]+)*$")] = ""
+    """What stands before `/graphql` in the clients' endpoint, where a proxy takes it off: `/api`."""
+    users: Annotated[tuple[IamUser, ...], Field(min_length=1)]
     """Who may sign."""
+
+    @model_validator(mode="after")
+    def _check_users(self) -> IamSettings:
+        ids = [user.access_key_id for user in self.users]
+        for id in ids:
+            if ids.count(id) > 1:
+                raise ValueError(f"users: the access key {id} is given twice, leave one of the two out")
+        return self
 
 
 class LambdaSettings(BaseModel):

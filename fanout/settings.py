@@ -311,7 +311,7 @@ def load_settings(
             merged[name] = value
             origins[name] = origin
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(merged, context={"environment": environment})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])

@@ -8,5 +8,15 @@ from __future__ import annotations
 
 from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
 from fanout.auth.authorizer import Authorizer, Decision, Provider
+from fanout.auth.iam import IamProvider
 
-__all__ = ["ApiKeys", "Authorizer", "Decision", "Provider", "generate_key", "is_identity_name", "shorten_subject"]
+__all__ = [
+    "ApiKeys",
+    "Authorizer",
+    "Decision",
+    "IamProvider",
+    "Provider",
+    "generate_key",
+    "is_identity_name",
+    "shorten_subject",
+]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from fanout.auth import Provider
+from fanout.auth import IamProvider, Provider
 from fanout.settings import Settings
 
 
@@ -21,5 +21,8 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, now: Callable[[
     Raises:
         ConfigurationError: a setting that cannot be used; nothing is fetched yet.
     """
-    del settings, http, now
-    return []
+    del http
+    providers: list[Provider] = []
+    if settings.iam is not None:
+        providers.append(IamProvider(settings.iam, now))
+    return providers

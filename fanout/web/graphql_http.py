@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
@@ -116,7 +117,7 @@ def _describe_call(request: Request, body: bytes, asked: GraphqlRequest | Client
     known = asked if isinstance(asked, GraphqlRequest) else GraphqlRequest("", {}, None)
     return Call(
         CallKind.HTTP,
-        request.headers,
+        _join_headers(request.headers),
         body=body,
         path=request.scope.get("raw_path", b"/graphql").decode("ascii", "replace"),
         query_string=request.url.query,
@@ -125,6 +126,14 @@ def _describe_call(request: Request, body: bytes, asked: GraphqlRequest | Client
         variables=known.variables,
         addresses=(*hops, request.client.host if request.client else "unix"),
     )
+
+
+def _join_headers(headers: Headers) -> dict[str, str]:
+    """By name; repetitions are one list (RFC 9110 section 5.3), so two different credentials are none."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
 
 
 def _read_wish(extensions: object) -> bool:

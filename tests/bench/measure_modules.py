@@ -6,14 +6,20 @@ Not a test and never asserted: figures depend on the machine. Each is the best o
 from __future__ import annotations
 
 import itertools
+import time
 import timeit
 from collections.abc import Callable
 
 import orjson
+from botocore.credentials import Credentials as SignerCredentials
+from gql.transport.appsync_auth import AppSyncIAMAuthentication
 
+from fanout.auth.iam import IamProvider
+from fanout.auth.signatures import Credentials, SignatureVerifier
+from fanout.auth_settings import IamSettings, IamUser
 from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
-from fanout.model import Event, Identity, SubscribeRequest
+from fanout.model import Call, CallKind, Event, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
 from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
@@ -54,6 +60,11 @@ def main() -> None:
     event = Event("1-0", "createMessage", MESSAGE, b"", 0)
     variables = {"input": {"roomId": "r", "author": "a", "content": "c"}}
 
+    users = IamSettings(users=(IamUser(access_key_id="A", secret_access_key="s"),))
+    signed_users = IamProvider(users, time.time)
+    signatures = SignatureVerifier([Credentials("A", b"s")], users.region, 300, "", time.time)
+    signed = _sign_subscription(users.region)
+
     rows = [
         ("negotiate an upgrade with a browser's headers", measure(agree)),
         ("init, ack, ka, start, start_ack of one AppSync client", measure(connect)),
@@ -67,11 +78,21 @@ def main() -> None:
         (f"dispatch 16 events, per subscriber of {SUBSCRIBERS:,}, without the socket",
          measure(lambda: dispatcher.deliver("s", [event] * 16), 5) / SUBSCRIBERS),
         ("execute a mutation", measure(lambda: executor.execute(CREATE, variables, None))),
+        ("verify a signature (AWS_IAM) of a subscription", measure(lambda: signatures.verify(signed))),
+        ("decide by one, known user", measure(lambda: signed_users.decide(signed))),
         ("parse an event's JSON", measure(lambda: orjson.loads(raw))),
     ]  # fmt: skip
     print("| what | us |\n|---|---|")
     for what, microseconds in rows:
         print(f"| {what} | {microseconds:.2f} |")
+
+
+def _sign_subscription(region: str) -> Call:
+    """As gql does it."""
+    signer = AppSyncIAMAuthentication("localhost", region, credentials=SignerCredentials("A", "s"))
+    data = orjson.dumps({"query": FILTERED, "variables": {"f": {"roomId": {"eq": "r"}}}})
+    headers = {name.lower(): value for name, value in signer.get_headers(data.decode()).items()}
+    return Call(CallKind.SUBSCRIBE, headers, data)
 
 
 def _join(payloads: list[bytes], id_length: int) -> list[bytes]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import httpx
 
+from fanout.model import AuthMode
 from fanout.settings import Settings
 from fanout.trust import build_providers
 
@@ -9,3 +10,10 @@ from fanout.trust import build_providers
 async def test_nothing_is_configured_by_default() -> None:
     async with httpx.AsyncClient() as http:
         assert build_providers(Settings(), http, lambda: 0.0) == []
+
+
+async def test_signatures_are_asked_first() -> None:
+    settings = Settings.model_validate({"iam": {"users": [{"access_key_id": "A", "secret_access_key": "s"}]}})
+    async with httpx.AsyncClient() as http:
+        first, *_ = build_providers(settings, http, lambda: 0.0)
+    assert first.mode is AuthMode.IAM
