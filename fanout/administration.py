@@ -50,7 +50,7 @@ def build_authorizer(
     """Who may come in by these settings.
 
     Args:
-        settings: the API keys.
+        settings: the API keys, and whether none is needed.
         now: seconds since 1970.
         providers: of the other authorization modes.
 
@@ -62,6 +62,7 @@ def build_authorizer(
         ApiKeys(settings.publisher_key, now, "publisher_key"),
         ApiKeys(settings.admin_key, now, "admin_key"),
         providers,
+        settings.auth_mode if settings.anonymous else None,
     )
 
 

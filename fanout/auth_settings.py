@@ -171,6 +171,10 @@ class LambdaSettings(BaseModel):
     """A regular expression that a token has to match as a whole before the authorizer is asked; empty: any."""
     timeout_ms: Annotated[int, Field(gt=0, le=10_000)] = 10_000
     """How long an answer may take; AppSync's limit."""
+    api_id: Annotated[str, Field(pattern=r"^[\w-]*$")] = ""
+    """`requestContext.apiId`, and whose ARNs in `deniedFields` count; empty: `fanout`, and ARNs of any API count."""
+    account_id: str = "000000000000"
+    """`requestContext.accountId`."""
 
     @model_validator(mode="after")
     def _check_source(self) -> LambdaSettings:

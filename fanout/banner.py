@@ -64,6 +64,8 @@ def build_banner(
         ("Redis", f"embedded Valkey, {embedded_url}" if embedded_url else "as configured"),
         ("event stream", ", ".join(settings.stream)),
     ]
+    if settings.anonymous:
+        rows.append(("anonymous", f"let in as {settings.auth_mode.value}: whoever gives no credentials may subscribe"))
     if tls_ca:
         rows.append(("CA to trust", str(tls_ca.resolve())))
     api = str(settings.schema_path) if settings.schema_path else "the built-in chat API"

@@ -93,6 +93,8 @@ class Settings(BaseModel):
     # Who may come in
     auth_mode: AuthMode = AuthMode.API_KEY
     """The default authorization mode: that of types and fields without a directive."""
+    anonymous: bool = False
+    """Let clients in that give no credentials at all, as the default mode with neither claims nor groups."""
     cognito: tuple[CognitoSettings, ...] = ()
     """User pools whose tokens are good."""
     oidc: tuple[OidcSettings, ...] = ()
@@ -271,6 +273,7 @@ RELOADED = (
     "schema_path",
     "subscriptions",
     "auth_mode",
+    "anonymous",
     "cognito",
     "oidc",
     "iam",

@@ -11,7 +11,8 @@ Which mode decides (AppSync guide, "Configuring authorization"; the order is our
     Authorization: a JWT of an issuer      AMAZON_COGNITO_USER_POOLS or OPENID_CONNECT, the issuer's
     any other Authorization                AWS_LAMBDA
 
-A mode that is not configured lets nobody in.
+A mode that is not configured lets nobody in. Neither does no credential at all, unless that is asked for by name: then
+it is the default mode's, without a name, claims or groups.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from fanout.auth.api_keys import ApiKeys
 from fanout.model import AuthMode, Call, Identity
 
 API_KEY_HEADER = "x-api-key"
+ANONYMOUS = "anonymous"
+"""The subject of whoever gives no credentials, where that is let in."""
+# An empty one is one too, and a wrong one.
+_CREDENTIALS = frozenset({API_KEY_HEADER, "authorization"})
 
 Decision = Identity | Awaitable[Identity]
 """Who it is: at once, or after something was asked over the network. Awaiting it raises what deciding would."""
@@ -55,9 +60,10 @@ class Authorizer:
         publisher_keys: for `/events`; no key of another set is good there.
         admin_keys: for `/admin`; none: nobody may.
         providers: of the other modes; asked in this order, signatures first and an authorizer function last.
+        anonymous: the mode that clients without any credentials are let in by; None: they are not.
     """
 
-    __slots__ = ("_admin_keys", "_api_keys", "_providers", "_publisher_keys")
+    __slots__ = ("_admin_keys", "_anonymous", "_api_keys", "_providers", "_publisher_keys")
 
     def __init__(
         self,
@@ -65,11 +71,13 @@ class Authorizer:
         publisher_keys: ApiKeys,
         admin_keys: ApiKeys | None = None,
         providers: Sequence[Provider] = (),
+        anonymous: AuthMode | None = None,
     ) -> None:
         self._api_keys = api_keys
         self._publisher_keys = publisher_keys
         self._admin_keys = admin_keys or ApiKeys(())
         self._providers = tuple(providers)
+        self._anonymous = Identity(anonymous, subject=ANONYMOUS) if anonymous else None
 
     def become(self, other: Authorizer) -> None:
         """Decide as `other` does from now on."""
@@ -77,6 +85,7 @@ class Authorizer:
         self._publisher_keys = other._publisher_keys
         self._admin_keys = other._admin_keys
         self._providers = other._providers
+        self._anonymous = other._anonymous
 
     def authorize_client(self, call: Call) -> Decision:
         """The client behind a call.
@@ -90,6 +99,8 @@ class Authorizer:
                 break
             if provider.recognizes(call):
                 return provider.decide(call)
+        if self._anonymous is not None and _CREDENTIALS.isdisjoint(call.headers):
+            return self._anonymous
         return self._api_keys.check(call.headers.get(API_KEY_HEADER))
 
     def authorize_publisher(self, headers: Mapping[str, str]) -> Identity:
@@ -118,6 +129,8 @@ class Authorizer:
 
         By what the identity itself says, without credentials.
         """
+        if identity.subject == ANONYMOUS:
+            return identity == self._anonymous
         if identity.mode is AuthMode.API_KEY:
             return self._api_keys.holds(identity)
         return any(provider.mode is identity.mode and provider.holds(identity) for provider in self._providers)

@@ -8,6 +8,7 @@ import httpx
 
 from fanout.auth import IamProvider, Provider
 from fanout.settings import Settings
+from fanout.trust.lambda_authorizer import build_lambda_authorizer
 
 
 def build_providers(settings: Settings, http: httpx.AsyncClient, now: Callable[[], float]) -> list[Provider]:
@@ -21,8 +22,9 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, now: Callable[[
     Raises:
         ConfigurationError: a setting that cannot be used; nothing is fetched yet.
     """
-    del http
     providers: list[Provider] = []
     if settings.iam is not None:
         providers.append(IamProvider(settings.iam, now))
+    if settings.lambda_authorizer is not None:
+        providers.append(build_lambda_authorizer(settings.lambda_authorizer, http))
     return providers

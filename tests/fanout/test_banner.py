@@ -106,3 +106,10 @@ def test_a_checked_schema_is_described() -> None:
     text = describe_schema(load_chat_schema(), "chat.graphql")
     assert text.startswith("chat.graphql: ok, ")
     assert "  createMessage -> onCreateMessage" in text
+
+
+def test_anonymous_access_is_told_in_one_line() -> None:
+    schema = load_chat_schema()
+    assert "anonymous" not in show(schema)
+    (line,) = [line for line in show(schema, settings=Settings(anonymous=True)).splitlines() if "anonymous" in line]
+    assert "let in as API_KEY: whoever gives no credentials" in line

@@ -112,6 +112,49 @@ def test_an_identity_holds_by_its_own_mode_s_provider() -> None:
     assert not authorizer.holds(Identity(AuthMode.LAMBDA, subject=""))
 
 
+ANONYMOUS = Authorizer(ApiKeys(["client"]), ApiKeys(["publisher"]), ApiKeys(["admin"]), anonymous=AuthMode.API_KEY)
+
+
+@pytest.mark.parametrize("kind", CallKind)
+def test_nobody_is_anonymous_unless_asked_for(kind: CallKind) -> None:
+    with pytest.raises(Unauthorized):
+        AUTHORIZER.authorize_client(Call(kind, {"host": "h"}))
+
+
+@pytest.mark.parametrize("kind", CallKind)
+def test_anonymous_clients_are_the_default_mode_s_least(kind: CallKind) -> None:
+    identity = ANONYMOUS.authorize_client(Call(kind, {"host": "h", "x-amz-date": "20260101T000000Z"}))
+    assert identity == Identity(AuthMode.API_KEY, {}, "anonymous")
+    assert identity is ANONYMOUS.authorize_client(Call(kind, {}))
+    assert ANONYMOUS.authorize_client(_call({"x-api-key": "client"})) == _identity("client")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-api-key": ""}, {"x-api-key": "wrong"}, {"authorization": ""}, {"authorization": "token"}],
+)
+def test_whoever_gives_credentials_is_not_anonymous(headers: dict[str, str]) -> None:
+    with pytest.raises(Unauthorized):
+        ANONYMOUS.authorize_client(_call(headers))
+
+
+def test_publishers_and_operators_are_never_anonymous() -> None:
+    for authorize in (ANONYMOUS.authorize_publisher, ANONYMOUS.authorize_admin):
+        with pytest.raises(Unauthorized):
+            authorize({})
+
+
+@pytest.mark.parametrize("anonymous", [None, AuthMode.OIDC])
+def test_anonymous_clients_do_not_outlive_what_let_them_in(anonymous: AuthMode | None) -> None:
+    authorizer = Authorizer(ApiKeys(["client"]), ApiKeys(()), anonymous=AuthMode.IAM)
+    identity = authorizer.authorize_client(_call({}))
+    assert isinstance(identity, Identity)
+    assert authorizer.holds(identity)
+    lenient = Kind(AuthMode.IAM, "anonymous")
+    authorizer.become(Authorizer(ApiKeys(["client"]), ApiKeys(()), providers=[lenient], anonymous=anonymous))
+    assert not authorizer.holds(identity)
+
+
 def _call(headers: dict[str, str]) -> Call:
     return Call(CallKind.CONNECT, headers)
 
