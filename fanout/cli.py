@@ -141,6 +141,10 @@ def subscribe(
     query: Annotated[str, typer.Argument(help="A subscription document.")],
     url: UrlOption = "http://127.0.0.1:8080",
     api_key: Annotated[str, typer.Option(envvar="FANOUT_API_KEY", help="An API key.")] = "",
+    token: Annotated[
+        str,
+        typer.Option(envvar="FANOUT_TOKEN", help="In place of a key: a JWT, or a token for the authorizer function."),
+    ] = "",
     variables: Annotated[str, typer.Option(help="Variables, as a JSON object.")] = "{}",
     operation: Annotated[str | None, typer.Option(help="Which operation of the document.")] = None,
     count: Annotated[int, typer.Option(help="End after so many events; 0 for never.", min=0)] = 0,
@@ -152,7 +156,14 @@ def subscribe(
         raise ConfigurationError("--variables: give a JSON object")
     progress = _Progress()
     events = client.subscribe(
-        url, api_key, query, parsed, operation, verify=_trust(ca), on_subscribed=lambda: progress.show(None)
+        url,
+        api_key,
+        query,
+        parsed,
+        operation,
+        token=token,
+        verify=_trust(ca),
+        on_subscribed=lambda: progress.show(None),
     )
     asyncio.run(_print_events(events, progress, count))
 

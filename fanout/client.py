@@ -72,6 +72,7 @@ async def subscribe(
     variables: Mapping[str, Any] | None = None,
     operation_name: str | None = None,
     *,
+    token: str = "",
     verify: ssl.SSLContext | None = None,
     on_subscribed: Callable[[], None] | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
@@ -81,6 +82,7 @@ async def subscribe(
 
     Args:
         url: `http(s)://host:port`; without a path, `/graphql` is used.
+        token: what to send as `Authorization` in place of the key: a JWT, or a token for an authorizer function.
         verify: what to trust for https; None for the system's authorities.
         on_subscribed: called once when the service has acknowledged: events published from now on will come.
 
@@ -89,8 +91,9 @@ async def subscribe(
         RemoteError: anything else, also a connection that ends while the subscription lives.
     """
     endpoint = _parse_url(url)
-    _check_key(api_key)
-    authorization = {"host": endpoint.host, "x-api-key": api_key}
+    _check_key(token or api_key)
+    credential = {"Authorization": token} if token else {"x-api-key": api_key}
+    authorization = {"host": endpoint.host, **credential}
     async with _connect(endpoint, authorization, verify) as connection:
         keep_alive_seconds = await _initialize(connection)
         data: dict[str, Any] = {"query": query, "variables": dict(variables or {})}

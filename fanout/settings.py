@@ -34,7 +34,7 @@ from fanout.origins import Origins
 
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
-ENVIRONMENT_BESIDE_SETTINGS = {"FANOUT_CONFIG", "FANOUT_URL"}
+ENVIRONMENT_BESIDE_SETTINGS = {"FANOUT_CONFIG", "FANOUT_URL", "FANOUT_TOKEN"}
 # What Kubernetes gives every container beside a Service that is called `fanout`.
 _KUBERNETES_LINK = re.compile(r"FANOUT_(SERVICE_(HOST|PORT(_\w+)?)=.*|PORT(_\d+_\w+)?=(tcp|udp)://.*|PORT_\d+_\w+=.*)")
 

@@ -216,6 +216,24 @@ async def test_a_lost_connection_is_told() -> None:
             await _collect(url)
 
 
+async def test_a_token_takes_the_place_of_the_key() -> None:
+    heard: list[Any] = []
+
+    async def play(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        encoded = connection.request.headers["Sec-WebSocket-Protocol"].split("header-")[1]
+        heard.append(json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))))
+        await _hear(connection)
+        await _say(connection, ACK)
+        heard.append((await _hear(connection))["payload"]["extensions"]["authorization"])
+        await _say(connection, START_ACK, {"type": "complete", "id": "1"})
+
+    async with _playing(play) as url:
+        assert await _collect(url, token="a.b.c") == []
+    authorization = {"host": url.removeprefix("http://"), "Authorization": "a.b.c"}
+    assert heard == [authorization, authorization]
+
+
 async def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "ANSWER_TIMEOUT_SECONDS", 0.05)
 
