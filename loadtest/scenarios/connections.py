@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from loadtest.measure import Memory, read_memory
+from loadtest.measure import Memory, read_cpu_seconds, read_memory
 from loadtest.processes import Service
 from loadtest.report import Outcome, Row, judge
 from loadtest.scenarios.series import gather_faults, run_lock_step
@@ -24,19 +24,22 @@ _COMPRESSED_BYTES_PER_CONNECTION = 10 * 1024
 def run_memory(setting: Setting) -> Outcome:
     """10,000 connections with one subscription each, and with five, in 1,000 rooms; and how fast they were made."""
     count, rooms = setting.shrink(10_000), setting.shrink(_ROOMS)
-    per_connection, rates, books = [], [], []
+    per_connection, rates, cpu_rates, books = [], [], [], []
     after_events = 0.0
     for subscriptions in (1, _MANY_SUBSCRIPTIONS):
         before: list[Memory] = []
+        cpu_before: list[float] = []
 
-        def look(service: Service, before: list[Memory] = before) -> None:
+        def look(service: Service, before: list[Memory] = before, cpu: list[float] = cpu_before) -> None:
             before.append(read_memory(service.pid))
+            cpu.append(read_cpu_seconds(service.pid))
 
         def crowd(url: str, key: str, subscriptions: int = subscriptions) -> Crowd:
             return Crowd(url, key, count, rooms, subscriptions)
 
         setting.progress(f"{subscriptions} a connection")
         with play_on_service(setting, crowd, before_connecting=look) as (stage, service):
+            cpu_rates.append(count / (read_cpu_seconds(service.pid) - cpu_before[0]))
             connected = read_memory(service.pid)
             per_connection.append((connected.resident_bytes - before[0].resident_bytes) / count)
             rates.append(count / stage.connect_seconds)
@@ -65,7 +68,7 @@ def run_memory(setting: Setting) -> Outcome:
         ),
         judge(
             "memory",
-            "connect + init + start per second",
+            f"connect + init + start per second; {cpu_rates[0]:,.0f} per second of the gateway's processor time",
             f"{rates[0]:,.0f}",
             f">= {_CONNECTIONS_PER_S:,}",
             is_met=rates[0] >= _CONNECTIONS_PER_S,
@@ -79,6 +82,7 @@ def run_memory(setting: Setting) -> Outcome:
         "bytes_per_connection_with_5_subscriptions": per_connection[1],
         "bytes_per_further_subscription": extra,
         "connections_per_second": rates[0],
+        "connections_per_cpu_second": cpu_rates[0],
         "connections_per_second_with_5_subscriptions": rates[1],
     }
     return Outcome("memory", rows, figures, faults, examples)
