@@ -51,7 +51,7 @@ class Metrics:
     connects: int = 0
     """WebSocket upgrades accepted."""
     refusals: Counter[str] = field(default_factory=Counter)
-    """Upgrades, initialisations and subscriptions refused, by reason."""
+    """Upgrades, initialisations, subscriptions and HTTP requests refused, by reason."""
     closes: Counter[str] = field(default_factory=Counter)
     """Connections closed, by reason: `CloseReason.label`, `client` (its close frame), `lost` (no close frame)."""
     events_in: int = 0

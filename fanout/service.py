@@ -19,11 +19,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from fanout.administration import Administration, build_authorizer
-from fanout.auth import Provider
+from fanout.auth import Provider, Refusals
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
 from fanout.errors import ConfigurationError
 from fanout.gateway import (
+    AddressReader,
     Backlogs,
     Gateway,
     Limits,
@@ -32,13 +33,14 @@ from fanout.gateway import (
     Subscriptions,
     build_http_class,
     build_protocol_class,
+    hold_refusals,
 )
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
 from fanout.trust import build_providers
-from fanout.web import create_app
+from fanout.web import Entrance, create_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ async def serve(
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # uvicorn would believe every loopback peer; `trusted_proxies` decides here
             server_header=False,
             backlog=4096,
             ssl_certfile=tls.cert if tls else None,
@@ -221,10 +224,13 @@ async def _assemble(
         describe_mismatch=api.describe_mismatch,
     )
     limits = Limits(settings, wheel.now_ms)
+    refusals = Refusals(settings.refusal_delay_ms, settings.max_refusal_delay_ms)
+    addresses = AddressReader(settings.trusted_proxies)
+    authorize = hold_refusals(authorizer.authorize_client, refusals, addresses)
     catch_up = CatchUp(bus.history, dispatcher, metrics)
     subscriptions = Subscriptions(
         registry,
-        authorize=authorizer.authorize_client,
+        authorize=authorize,
         plan=api.plan,
         directory=bus,
         metrics=metrics,
@@ -234,7 +240,7 @@ async def _assemble(
         read_token=bus.history.read_token,
         recheck=api.recheck,
     )
-    gateway = Gateway(settings, authorizer.authorize_client, subscriptions, wheel, metrics, limits)
+    gateway = Gateway(settings, authorize, subscriptions, wheel, metrics, limits)
     administration = Administration(
         settings,
         source,
@@ -249,6 +255,7 @@ async def _assemble(
         metrics,
         build_providers=build,
     )
+    entrance = Entrance(refusals, limits, addresses.read, metrics)
     app = create_app(
         api=api,
         publish=bus.publish,
@@ -258,6 +265,7 @@ async def _assemble(
         metrics=metrics,
         is_ready=lambda: gateway.admission.describe_unreadiness() or bus.refusal or bus.is_ready,
         settings=settings,
+        entrance=entrance,
     )
     await bus.start()
     wheel.start()

@@ -109,6 +109,10 @@ class Settings(BaseModel):
     """Keys for `/events`, written in the same way."""
     admin_key: tuple[str, ...] = ()
     """Keys for `/admin`, written in the same way; without one there is no admin API."""
+    refusal_delay_ms: NonNegativeInt = 100
+    """No wrong credentials are refused earlier, whatever is wrong; 0: at once."""
+    max_refusal_delay_ms: PositiveInt = 5_000
+    """After 8 failures of an address that time doubles with each one, up to this; good credentials never wait."""
     allowed_origins: tuple[str, ...] = ("*",)
     """Web pages that may connect and call: `https://app.example.com`, `https://*.example.com`; any, as in AppSync."""
 
@@ -204,6 +208,10 @@ class Settings(BaseModel):
     max_messages_per_second_per_address: PositiveFloat | None = None
     """Messages (pings and pongs too) from one address, on the same average; beyond it the client is closed."""
     max_messages_per_second_per_identity: PositiveFloat | None = None
+    """The same of one identity."""
+    max_requests_per_second_per_address: PositiveFloat | None = None
+    """Requests to `/graphql`, `/events` and `/admin` from one address, on the same average."""
+    max_requests_per_second_per_identity: PositiveFloat | None = None
     """The same of one identity."""
     rate_window_ms: PositiveInt = 10_000
     """What was not used of a rate for so long can be used at once: clients that reconnect start all they had."""

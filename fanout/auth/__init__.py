@@ -9,6 +9,7 @@ from __future__ import annotations
 from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
 from fanout.auth.authorizer import Authorizer, Decision, Provider
 from fanout.auth.iam import IamProvider
+from fanout.auth.refusals import Refusals
 
 __all__ = [
     "ApiKeys",
@@ -16,6 +17,7 @@ __all__ = [
     "Decision",
     "IamProvider",
     "Provider",
+    "Refusals",
     "generate_key",
     "is_identity_name",
     "shorten_subject",

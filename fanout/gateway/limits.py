@@ -28,6 +28,7 @@ class Action(Enum):
     CONNECT = "connects"
     SUBSCRIBE = "subscribes"
     MESSAGE = "messages"
+    REQUEST = "requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,16 @@ class Excess:
     message: str
     wait_ms: int
 
+    @property
+    def retry_after_seconds(self) -> int:
+        """When there is room again, as an HTTP header can say it."""
+        return max(1, math.ceil(self.wait_ms / 1000))
+
     def to_fault(self) -> LimitExceeded:
         return LimitExceeded(self.message, error_code=_RATE_ERROR_CODE)
 
     def to_refused(self) -> Refused:
-        seconds = max(1, math.ceil(self.wait_ms / 1000))
-        return Refused(429, self.setting.replace("_", "-"), self.message, seconds)
+        return Refused(429, self.setting.replace("_", "-"), self.message, self.retry_after_seconds)
 
 
 class _Party:
@@ -175,10 +180,24 @@ class Limits:
                 return excess
         return None
 
+    def request_from(self, address: str) -> Excess | None:
+        """An HTTP request comes from `address`; None if it may."""
+        return self._request(self._addresses, address)
+
+    def request_by(self, identity: str) -> Excess | None:
+        """An HTTP request has shown whose it is; None if it may."""
+        return self._request(self._identities, identity)
+
     def leave(self, connection: object) -> None:
         """The connection has ended. Doing it twice does nothing."""
         for _, party in self._present.pop(connection, ()):
             party.connections -= 1
+
+    def _request(self, table: _Table, name: str) -> Excess | None:
+        if not table.counts(Action.REQUEST):
+            return None
+        now_ms = self._now_ms()
+        return table.take(table.find(name, now_ms), Action.REQUEST, now_ms)
 
     def _enter(self, connection: object, table: _Table, name: str) -> Excess | None:
         if not table.is_active:

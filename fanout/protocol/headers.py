@@ -18,6 +18,9 @@ from fanout.errors import BadRequest
 # authorizes each `start` on its own, possibly in another mode (AppSync guide, real-time-websocket-client).
 CREDENTIAL_NAMES = frozenset({"authorization", "x-api-key"})
 
+PROXY_HEADER = "x-forwarded-for"
+"""Written by proxies, into the header of HTTP and nowhere else: where a client is, it may not say itself."""
+
 # Standard and URL-safe alphabets; a form decoder has made spaces of `+` (gql does not percent-encode); old Android
 # clients break lines; padding is put back by `decode_header_object`.
 _TO_STANDARD_ALPHABET = str.maketrans({"-": "+", "_": "/", " ": "+", "\n": None, "\r": None, "=": None})
@@ -26,9 +29,11 @@ _TO_STANDARD_ALPHABET = str.maketrans({"-": "+", "_": "/", " ": "+", "\n": None,
 def read_headers(value: Mapping[str, Any]) -> dict[str, str]:
     """The string values of a JSON object by lower-case name; other values are no headers and are left out.
 
-    Of names that differ in case only, the last one counts.
+    Of names that differ in case only, the last one counts. `X-Forwarded-For` is left out: that is for proxies to say.
     """
-    return {name.lower(): text for name, text in value.items() if isinstance(text, str)}
+    found = {name.lower(): text for name, text in value.items() if isinstance(text, str)}
+    found.pop(PROXY_HEADER, None)
+    return found
 
 
 def decode_header_object(encoded: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from fanout.errors import BadRequest, ClientFault
 from fanout.model import DialectName
-from fanout.protocol.headers import CREDENTIAL_NAMES, decode_header_object, overlay_headers
+from fanout.protocol.headers import CREDENTIAL_NAMES, PROXY_HEADER, decode_header_object, overlay_headers
 
 PATHS = frozenset({"/graphql", "/graphql/realtime"})
 APPSYNC_SUBPROTOCOL = "graphql-ws"
@@ -102,6 +102,7 @@ def negotiate(path: str, query_string: str, headers: Sequence[tuple[str, str]]) 
             fault = undecodable
 
     low = {name.lower(): value for name, value in parameters if name not in _PARAMETERS_WITHOUT_MEANING}
+    low.pop(PROXY_HEADER, None)
     merged = _share_text(overlay_headers(overlay_headers(low, plain), header_object))
     choice = _choose_dialect(offered, encoded is not None, not CREDENTIAL_NAMES.isdisjoint(merged))
     if choice is None:

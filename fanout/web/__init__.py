@@ -2,5 +2,6 @@
 
 from fanout.web.app import create_app
 from fanout.web.body import HttpLimits
+from fanout.web.entrance import Entrance
 
-__all__ = ["create_app", "HttpLimits"]
+__all__ = ["Entrance", "HttpLimits", "create_app"]

@@ -25,6 +25,7 @@ from fanout.log_limit import LogLimit, tell_held_back
 from fanout.metrics import Metrics
 from fanout.web.answers import answer_errors, answer_json
 from fanout.web.body import read_json
+from fanout.web.entrance import Entrance
 
 _audit = logging.getLogger("fanout.audit")
 
@@ -60,7 +61,9 @@ Act = Callable[[Request], Awaitable[tuple[str, Response]]]
 """Reads the request and carries it out; gives what was asked for, in words for the log, and the answer."""
 
 
-def build_admin_router(administration: Administration, authorizer: Authorizer, metrics: Metrics) -> APIRouter:
+def build_admin_router(
+    administration: Administration, authorizer: Authorizer, metrics: Metrics, entrance: Entrance
+) -> APIRouter:
     """The routes of `/admin`."""
     router = APIRouter(prefix="/admin")
     by_nobody = LogLimit()
@@ -70,7 +73,8 @@ def build_admin_router(administration: Administration, authorizer: Authorizer, m
         try:
             if not authorizer.has_admin_keys:
                 raise ClientFault(_OFF, error_type="NotFoundException", error_code=404)
-            who = authorizer.authorize_admin(request.headers).subject
+            entrance.count(request)
+            who = (await entrance.admit(request, lambda: authorizer.authorize_admin(request.headers))).subject
             metrics.admin_calls[call] += 1
             what, response = await act(request)
             status = response.status_code
@@ -84,7 +88,7 @@ def build_admin_router(administration: Administration, authorizer: Authorizer, m
         finally:
             held_back = by_nobody.admit() if who is _NOBODY else 0
             if held_back is not None:
-                address = f"{request.client.host}:{request.client.port}" if request.client else "unknown"
+                address = entrance.describe_client(request)
                 level = logging.WARNING if status in (401, 500) else logging.INFO
                 more = tell_held_back(held_back)
                 _audit.log(level, "%s %s by %s from %s%s: %d", request.method, what, who, address, more, status)

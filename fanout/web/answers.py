@@ -4,6 +4,7 @@ Errors have AppSync's shape, `{"errors":[{"errorType","message",...}]}`, and its
 says what AppSync's `errorCode` would, so that is not repeated in the body.
 
     Unauthorized                          401
+    TooManyRequests                       429 with Retry-After
     ClientFault with an error code 4xx    that code (400 malformed, 413 too large, 422 a bad item, ...)
     any other ClientFault                 400
     Unavailable                           503 with Retry-After
@@ -20,12 +21,20 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fanout.errors import ClientFault, Unavailable
+from fanout.errors import ClientFault, LimitExceeded, Unavailable
 
 RETRY_AFTER_SECONDS = 1
 UNAVAILABLE_TYPE = "ServiceUnavailableException"
 
 _TYPES_BY_STATUS = {404: "NotFoundException", 405: "MethodNotAllowedException"}
+
+
+class TooManyRequests(LimitExceeded):
+    """The rate of requests is exceeded; `retry_after_seconds` is when there is room again, at the earliest."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, error_code=429)
+        self.retry_after_seconds = retry_after_seconds
 
 
 def answer_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -51,7 +60,8 @@ def answer_fault(fault: ClientFault) -> Response:
     code = fault.error_code
     status = code if code is not None and 400 <= code < 500 else 400
     errors = [{name: value for name, value in error.items() if name != "errorCode"} for error in fault.errors]
-    return answer_errors(status, errors)
+    headers = {"Retry-After": str(fault.retry_after_seconds)} if isinstance(fault, TooManyRequests) else None
+    return answer_errors(status, errors, headers)
 
 
 def answer_unavailable(message: str, **fields: Any) -> Response:

@@ -24,6 +24,7 @@ from fanout.web.admin_http import Administration, build_admin_router
 from fanout.web.answers import add_error_answers
 from fanout.web.body import HttpLimits
 from fanout.web.cors import Cors
+from fanout.web.entrance import Entrance, build_open_entrance
 from fanout.web.events_http import Publish, build_events_router
 from fanout.web.exposition import build_metrics_router
 from fanout.web.graphql_http import FindPosition, build_graphql_router
@@ -40,6 +41,7 @@ def create_app(
     metrics: Metrics,
     is_ready: Callable[[], bool | str],
     settings: Settings,
+    entrance: Entrance | None = None,
 ) -> FastAPI:
     """Build the application; it starts nothing and owns nothing.
 
@@ -52,15 +54,17 @@ def create_app(
         metrics: shown at `/metrics`.
         is_ready: True when Redis can be used; else False or the reason, which `/readyz` shows to anybody.
         settings: the limits of the deployment, from which those of one request follow.
+        entrance: lets requests in; None: nothing is limited or held back.
     """
     limits = HttpLimits.from_settings(settings)
+    entrance = entrance or build_open_entrance(metrics)
     # No docs pages: the API's documentation is its GraphQL schema.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(Cors, origins=Origins(settings.allowed_origins))
     add_error_answers(app)
-    app.include_router(build_graphql_router(api, publish, find_position, authorizer, limits))
-    app.include_router(build_events_router(api, publish, authorizer, limits, settings))
-    app.include_router(build_admin_router(administration, authorizer, metrics))
+    app.include_router(build_graphql_router(api, publish, find_position, authorizer, limits, entrance))
+    app.include_router(build_events_router(api, publish, authorizer, limits, settings, entrance))
+    app.include_router(build_admin_router(administration, authorizer, metrics, entrance))
     app.include_router(build_health_router(is_ready))
     app.include_router(build_metrics_router(metrics))
     return app

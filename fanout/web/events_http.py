@@ -21,6 +21,7 @@ from fanout.schema import Api, ApiSchema, describe_mismatch
 from fanout.settings import Settings
 from fanout.web.answers import answer_json
 from fanout.web.body import HttpLimits, read_json
+from fanout.web.entrance import Entrance
 
 Publish = Callable[[Sequence[NewEvent]], Awaitable[list[str]]]
 """Appends the events to the stream, all or none, and gives their stream ids; raises `Unavailable`."""
@@ -36,14 +37,15 @@ _QUOTED_CHARACTERS = 60
 
 
 def build_events_router(
-    api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits, settings: Settings
+    api: Api, publish: Publish, authorizer: Authorizer, limits: HttpLimits, settings: Settings, entrance: Entrance
 ) -> APIRouter:
     """The route `POST /events`."""
     router = APIRouter()
 
     @router.post("/events")
     async def post_events(request: Request) -> Response:
-        authorizer.authorize_publisher(request.headers)
+        entrance.count(request)
+        await entrance.admit(request, lambda: authorizer.authorize_publisher(request.headers))
         body = await read_json(request, limits.events_body_bytes)
         ids = await publish(parse_events(body, api.schema, limits.events_per_request, settings))
         return answer_json({"ids": ids}, 202)

@@ -52,7 +52,7 @@ GAUGES = (
 )
 COUNTERS = (
     _Row("connects", "WebSocket upgrades accepted."),
-    _Row("refusals", "Upgrades, initialisations and subscriptions refused, by reason.", "reason"),
+    _Row("refusals", "Upgrades, initialisations, subscriptions and HTTP requests refused, by reason.", "reason"),
     _Row("closes", "Connections closed, by reason.", "reason", _CLOSE_REASONS),
     _Row("events_in", "Events taken by this gateway for delivery."),
     _Row("events_matched", "Events that at least one subscription of this gateway matched."),

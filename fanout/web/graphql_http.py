@@ -18,11 +18,12 @@ from starlette.datastructures import Headers
 
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
-from fanout.model import Call, CallKind, Identity, Overflow
+from fanout.model import Call, CallKind, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
 from fanout.schema import Api
 from fanout.web.answers import answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, parse_json, read_body
+from fanout.web.entrance import Entrance
 from fanout.web.events_http import Publish
 
 FindPosition = Callable[[], Awaitable[str]]
@@ -47,17 +48,18 @@ def build_graphql_router(
     find_position: FindPosition,
     authorizer: Authorizer,
     limits: HttpLimits,
+    entrance: Entrance,
 ) -> APIRouter:
     """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
     router = APIRouter()
 
     @router.post("/graphql")
     async def post_graphql(request: Request) -> Response:
+        entrance.count(request)
         body = await read_body(request, limits.graphql_body_bytes)
         asked = _try_to_parse(body)
-        decision = authorizer.authorize_client(_describe_call(request, body, asked))
-        if not isinstance(decision, Identity):
-            await decision
+        call = _describe_call(request, body, asked)
+        await entrance.admit(request, lambda: authorizer.authorize_client(call))
         if isinstance(asked, ClientFault):
             raise asked
         # Before anything is looked at or changed: what is published from here on comes after it.

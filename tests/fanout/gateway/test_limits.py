@@ -54,6 +54,25 @@ def test_connections_are_counted_until_they_leave() -> None:
     assert limits.identify("e", "key") is None
 
 
+def test_requests_are_counted_apart_from_connections() -> None:
+    settings = Settings(max_requests_per_second_per_address=1, max_requests_per_second_per_identity=2, rate_window_ms=1)
+    clock = Clock()
+    limits = Limits(settings, clock)
+    assert limits.is_active
+    assert limits.request_from("here") is None
+    assert limits.request_by("key") is None
+    assert limits.connect("a", "here") is None
+    excess = limits.request_from("here")
+    assert excess is not None
+    assert "(max_requests_per_second_per_address = 1)" in excess.message
+    assert excess.retry_after_seconds == 1
+    assert limits.request_from("there") is None
+    clock.now_ms += 500
+    assert limits.request_by("key") is None
+    assert limits.request_by("key") is not None
+    assert Limits(Settings(max_connections_per_address=1), clock).request_from("here") is None
+
+
 @given(
     rate=st.sampled_from([0.5, 1, 3, 100]),
     window_ms=st.sampled_from([100, 1000, 10_000]),

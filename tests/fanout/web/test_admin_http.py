@@ -15,6 +15,7 @@ from fanout.errors import BadRequest, Unavailable
 from fanout.metrics import Metrics
 from fanout.web.admin_http import BODY_BYTES, LARGEST_PAGE, build_admin_router
 from fanout.web.answers import add_error_answers
+from fanout.web.entrance import build_open_entrance
 from tests.fanout.web.conftest import ADMIN_KEY, CLIENT_KEY, PUBLISHER_KEY, RememberingAdministration
 
 ORDERS = [
@@ -46,7 +47,7 @@ async def test_without_an_admin_key_there_is_no_admin_api(method: str, path: str
     add_error_answers(app)
     administration = RememberingAdministration()
     authorizer = Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY]))
-    app.include_router(build_admin_router(administration, authorizer, Metrics()))
+    app.include_router(build_admin_router(administration, authorizer, Metrics(), build_open_entrance(Metrics())))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         for key in ("", CLIENT_KEY, ADMIN_KEY):
             answer = await client.request(method, path, json=body, headers={"x-api-key": key})
