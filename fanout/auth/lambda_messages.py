@@ -42,6 +42,7 @@ _WITHHELD = frozenset(
         "upgrade",
     }
 )
+_FORWARDED = "x-forwarded-for"
 _WITHHELD_PREFIX = "sec-websocket-"
 
 _NAME = r"[_A-Za-z*][_0-9A-Za-z*]*"
@@ -73,7 +74,8 @@ class Answer:
 def write_request(call: Call, token: str, request_id: str, api_id: str, account_id: str) -> bytes:
     """What an authorizer is asked.
 
-    `requestHeaders` has the client's headers without credentials: the token has a member of its own.
+    `requestHeaders` has the client's headers without credentials: the token has a member of its own. In
+    `x-forwarded-for` the address that the request comes from is the last, as behind AWS.
 
     Args:
         call: who is asking for what.
@@ -96,6 +98,9 @@ def write_request(call: Call, token: str, request_id: str, api_id: str, account_
         for name, value in call.headers.items()
         if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIX)
     }
+    if call.addresses:
+        # The last one is where it comes from, whatever the client has written: nothing else here tells.
+        headers[_FORWARDED] = ", ".join(map(_repair, call.addresses))
     return orjson.dumps({"authorizationToken": token, "requestContext": context, "requestHeaders": headers})
 
 

@@ -24,6 +24,9 @@ from fanout.auth.lambda_messages import MAX_ANSWER_BYTES
 from fanout.errors import ConfigurationError
 
 MAX_THREADS = 64
+"""Calls of a Python function that have not come back."""
+
+_HUNG_UP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 class AskFailed(Exception):
@@ -56,18 +59,13 @@ class UrlFunction:
 
     async def ask(self, body: bytes) -> bytes:
         """The answer. Raises AskFailed."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        # Built without the client: so no cookie that an answer set goes along with somebody else's token. The
-        # caller's time limit is for everything, down to an answer of single bytes.
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=headers,
-            content=body,
-            extensions={"timeout": httpx.Timeout(None).as_dict()},
-        )
         try:
-            response = await self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                response = await self._send(body)
+            except _HUNG_UP:
+                # Most servers hang up on a connection after some seconds without a request, and may do so while we
+                # write the next one. An authorizer that is really broken fails once more.
+                response = await self._send(body)
         except httpx.ConnectError as error:
             raise AskFailed(f"no connection: {error}") from None
         except httpx.HTTPError as error:
@@ -78,6 +76,19 @@ class UrlFunction:
             raise AskFailed(f"the answer broke off: {type(error).__name__}") from None
         finally:
             await response.aclose()
+
+    async def _send(self, body: bytes) -> httpx.Response:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        # Built without the client: so no cookie that an answer set goes along with somebody else's token. The
+        # caller's time limit is for everything, down to an answer of single bytes.
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=headers,
+            content=body,
+            extensions={"timeout": httpx.Timeout(None).as_dict()},
+        )
+        return await self._http.send(request, stream=True, follow_redirects=False)
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -5,6 +5,7 @@ Not a test and never asserted: figures depend on the machine. Each is the best o
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 import timeit
@@ -16,13 +17,14 @@ from gql.transport.appsync_auth import AppSyncIAMAuthentication
 
 from fanout.auth.iam import IamProvider
 from fanout.auth.signatures import Credentials, SignatureVerifier
-from fanout.auth_settings import IamSettings, IamUser
+from fanout.auth_settings import IamSettings, IamUser, LambdaSettings
 from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
 from fanout.model import Call, CallKind, Event, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
 from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
+from fanout.trust.lambda_authorizer import LambdaAuthorizer
 from filters import MATCH_ALL
 from tests.fanout.protocol.test_session_cost import agree, connect
 
@@ -64,6 +66,7 @@ def main() -> None:
     signed_users = IamProvider(users, time.time)
     signatures = SignatureVerifier([Credentials("A", b"s")], users.region, 300, "", time.time)
     signed = _sign_subscription(users.region)
+    authorizer, known = asyncio.run(_know_token())
 
     rows = [
         ("negotiate an upgrade with a browser's headers", measure(agree)),
@@ -80,6 +83,7 @@ def main() -> None:
         ("execute a mutation", measure(lambda: executor.execute(CREATE, variables, None))),
         ("verify a signature (AWS_IAM) of a subscription", measure(lambda: signatures.verify(signed))),
         ("decide by one, known user", measure(lambda: signed_users.decide(signed))),
+        ("decide by an authorizer's answer that is kept (AWS_LAMBDA)", measure(lambda: authorizer.decide(known))),
         ("parse an event's JSON", measure(lambda: orjson.loads(raw))),
     ]  # fmt: skip
     print("| what | us |\n|---|---|")
@@ -93,6 +97,24 @@ def _sign_subscription(region: str) -> Call:
     data = orjson.dumps({"query": FILTERED, "variables": {"f": {"roomId": {"eq": "r"}}}})
     headers = {name.lower(): value for name, value in signer.get_headers(data.decode()).items()}
     return Call(CallKind.SUBSCRIBE, headers, data)
+
+
+class _Yes:
+    """An authorizer function."""
+
+    name = "yes"
+
+    async def ask(self, body: bytes) -> bytes:
+        return b'{"isAuthorized": true, "resolverContext": {"tenant": "red"}}'
+
+
+async def _know_token() -> tuple[LambdaAuthorizer, Call]:
+    authorizer = LambdaAuthorizer(LambdaSettings(function="yes:yes", ttl_seconds=3600), _Yes())
+    call = Call(CallKind.CONNECT, {"authorization": "x" * 1000})
+    decision = authorizer.decide(call)
+    if not isinstance(decision, Identity):
+        await decision
+    return authorizer, call
 
 
 def _join(payloads: list[bytes], id_length: int) -> list[bytes]:

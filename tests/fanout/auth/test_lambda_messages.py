@@ -67,6 +67,11 @@ def test_credentials_and_what_is_a_connection_s_own_are_withheld(name: str) -> N
     assert ask(Call(CallKind.HTTP, {name: "secret", "accept": "x"}))["requestHeaders"] == {"accept": "x"}
 
 
+def test_the_address_it_comes_from_is_the_last_of_those_it_was_forwarded_for() -> None:
+    call = Call(CallKind.CONNECT, {"x-forwarded-for": "10.0.0.1"}, addresses=("10.0.0.1", "192.0.2.7"))
+    assert ask(call)["requestHeaders"] == {"x-forwarded-for": "10.0.0.1, 192.0.2.7"}
+
+
 def test_headers_of_any_bytes_can_be_told() -> None:
     assert ask(Call(CallKind.HTTP, {"a": b"\xff".decode("ascii", "surrogateescape")}))["requestHeaders"] == {"a": "?"}
 

@@ -76,7 +76,17 @@ async def test_what_is_no_answer_is_named(
         await UrlFunction(authority.url, http).ask(BODY)
     assert text in str(caught.value)
     assert "tok" not in str(caught.value)
-    assert len(authority.asked) == 1
+    assert len(authority.asked) == (2 if "no answer" in text else 1)
+
+
+async def test_one_that_hangs_up_once_is_asked_again(authority: Authority, http: httpx.AsyncClient) -> None:
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        authority.behaviour = answer({"isAuthorized": True})
+        await hang_up(writer)
+
+    authority.behaviour = behave
+    assert await UrlFunction(authority.url, http).ask(BODY) == b'{"isAuthorized":true}'
+    assert len(authority.asked) == 2
 
 
 async def test_one_that_is_down_is_named(authority: Authority, http: httpx.AsyncClient) -> None:
