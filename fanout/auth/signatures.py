@@ -242,7 +242,7 @@ def _read_time(text: str) -> tuple[str, float]:
 def _list_queries(query_string: str) -> Iterator[str]:
     """Canonical forms of a query string: of its parameters as they are, and as they should have been encoded.
 
-    botocore takes a URL's parameters for encoded; other signers decode and encode them.
+    botocore takes a URL's parameters for encoded; Amplify decodes them, as a form does, and encodes them.
     """
     pairs = [pair.partition("=") for pair in query_string.split("&")] if query_string else []
     plain = sorted((name, value) for name, _, value in pairs)
@@ -257,4 +257,4 @@ def _join_query(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _encode_again(text: str) -> str:
-    return quote(unquote_to_bytes(text), safe="")
+    return quote(unquote_to_bytes(text.replace("+", " ")), safe="")

@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ FOLDER = Path(__file__).parent
 class NodeClient:
     """One script of `clients/`, running."""
 
-    def __init__(self, script: str, endpoint: str, api_key: str, ca: Path | None) -> None:
-        environment = os.environ | {"ENDPOINT": endpoint, "API_KEY": api_key}
+    def __init__(
+        self, script: str, endpoint: str, api_key: str, ca: Path | None, more: Mapping[str, str] | None = None
+    ) -> None:
+        environment = os.environ | {"ENDPOINT": endpoint, "API_KEY": api_key} | (more or {})
         if ca:
             environment["NODE_EXTRA_CA_CERTS"] = str(ca)
         self._process = subprocess.Popen(

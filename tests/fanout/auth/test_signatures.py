@@ -269,6 +269,33 @@ def test_a_path_prefix_may_be_signed_or_not() -> None:
     refuse(sign_call(prefix="/ap"), build(prefix="/api"))
 
 
+@pytest.mark.parametrize(
+    ("received", "signed"),
+    [
+        ("b=2&a=1&a=0", "a=0&a=1&b=2"),
+        ("a", "a="),
+        ("a=b=c", "a=b=c"),
+        ("a=b=c", "a=b%3Dc"),
+        ("a=x+y", "a=x+y"),
+        ("a=x+y", "a=x%20y"),
+        ("a=%c3%bc", "a=%C3%BC"),
+        ("a=*", "a=%2A"),
+        ("a=~&%7E=%2f", "a=~&~=%2F"),
+    ],
+)
+def test_a_query_string_is_signed_as_it_is_or_encoded_anew(received: str, signed: str) -> None:
+    """The first as botocore does it, the second as Amplify does."""
+    headers = {"host": "h", "x-amz-date": "20261121T153000Z"}
+    canonical = canonicalize("POST", "/graphql", signed, headers, sorted(headers), EMPTY)
+    scope = f"20261121/{REGION}/appsync/aws4_request"
+    signature = sign(SECRET.encode(), "20261121T153000Z", scope, canonical)
+    authorization = f"AWS4-HMAC-SHA256 Credential={KEY_ID}/{scope},{SIGNED},Signature={signature}"
+    call = Call(CallKind.HTTP, headers | {"authorization": authorization}, b"", query_string=received)
+    assert build(now=AT).verify(call) == KEY_ID
+    refuse(replace(call, query_string=received + "&c"), build(now=AT))
+    refuse(replace(call, query_string=received + "%20"), build(now=AT))
+
+
 @pytest.mark.parametrize(("offset", "is_good"), [(-301, False), (-299, True), (299, True), (301, False)])
 def test_the_clock_may_be_off_so_far(offset: float, is_good: bool) -> None:
     call = sign_call()
