@@ -215,6 +215,8 @@ class Settings(BaseModel):
     """The same of one identity."""
     rate_window_ms: PositiveInt = 10_000
     """What was not used of a rate for so long can be used at once: clients that reconnect start all they had."""
+    max_request_header_bytes: PositiveInt = 64 * 1024
+    """Header of an HTTP request or upgrade; beyond about that the answer is 431."""
     request_timeout_ms: PositiveInt = 60_000
     """An HTTP request whose body has not come by then is cut off; its header has `init_timeout_ms`."""
     trusted_proxies: tuple[str, ...] = ()
@@ -225,6 +227,14 @@ class Settings(BaseModel):
     """Tokens of a document. AppSync allows 15,000; validating so many holds all clients up for half a second."""
     max_document_depth: PositiveInt = 75
     """Nesting of selections; AppSync's largest `queryDepthLimit`."""
+    max_document_root_fields: PositiveInt = 200
+    """Fields of the first level, fragments spread: a mutation publishes an event for each."""
+    max_document_aliases: PositiveInt = 200
+    """Aliases of a document: with them one request asks for one thing many times."""
+    max_document_directives: PositiveInt = 200
+    """Directives of a document, at any place."""
+    introspection: bool = True
+    """Clients may ask for the schema (as AppSync's `introspectionConfig`); else errors suggest no names either."""
     max_filter_attributes: PositiveInt = 5
     """Distinct fields in one AND-group of a filter; AppSync's limit, like the next ones."""
     max_filter_combinations: PositiveInt = 10

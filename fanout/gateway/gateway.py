@@ -35,6 +35,7 @@ _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 _GOLDEN, _HASH_MASK = 0x9E3779B1, 0xFFFFFFFF  # Knuth, The Art of Computer Programming, vol. 3, section 6.4
 
 _FOREIGN_PAGE = Refused(403, "origin", "pages of this origin may not connect (allowed_origins)", 0)
+_TOO_LARGE = Refused(431, "request-header-too-large", "the header is too large (max_request_header_bytes)", 0)
 
 Work = Frame | list[Effect] | bytes
 """What waits for its turn: a frame, effects that are left of one, or bytes that were not looked at."""
@@ -259,12 +260,18 @@ class Gateway:
     def _find_refusal(self, connection: Connection, request: Request) -> Refused | None:
         if not self._origins.allows(request.headers.get_all("Origin")):
             return _FOREIGN_PAGE
+        if _measure_header(request) > self.settings.max_request_header_bytes:
+            return _TOO_LARGE
         refused = self.admission.find_refusal(len(self.admission.open_connections) - len(self))
         if refused is not None or not self.limits.is_active:
             return refused
         forwarded = request.headers.get_all(FORWARDED_HEADER)
         excess = self.limits.connect(connection, self._addresses.read(connection.peer_address, forwarded))
         return None if excess is None else excess.to_refused()
+
+
+def _measure_header(request: Request) -> int:
+    return len(request.path) + sum(len(name) + len(value) for name, value in request.headers.raw_items())
 
 
 def _delivery_times(subscriptions: Iterable[Held]) -> Iterable[int]:

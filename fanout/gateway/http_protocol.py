@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol with an end to waiting: a request that does not come is cut off.
 
 uvicorn has only a keep-alive timeout, which begins after the first answer; a client that sends half a header line
-would keep its connection for ever ("slowloris"). One entry of the wheel per connection, no timer.
+would keep its connection for ever ("slowloris"), and one whose header does not end would fill the memory. One entry of
+the wheel per connection, no timer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fanout.gateway.gateway import Gateway
 
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -28,6 +30,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.wheel_slot = -1
+        self._unused_bytes = 0  # of which nothing has come yet: a header, its trailer, or the frame of a chunk
         super().connection_made(transport)
         self._expect(self.gateway.settings.init_timeout_ms)
 
@@ -36,7 +39,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._unused_bytes += len(data)
         super().data_received(data)
+        if self._unused_bytes > self.gateway.settings.max_request_header_bytes and not self.transport.is_closing():
+            self._refuse("request-header-too-large", _TOO_LARGE)
+            return
         # Bytes that begin no request have stopped uvicorn's keep-alive timeout.
         is_idle = self.cycle is None or self.cycle.response_complete
         if self.wheel_slot < 0 and is_idle and self in self.connections:
@@ -52,23 +59,32 @@ class HttpProtocol(HttpToolsProtocol):
         self._expect(self.gateway.settings.init_timeout_ms)
 
     def on_headers_complete(self) -> None:
+        self._unused_bytes = 0
         super().on_headers_complete()
         self._expect(self.gateway.settings.request_timeout_ms)
 
+    def on_body(self, body: bytes) -> None:
+        self._unused_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._unused_bytes = 0
         super().on_message_complete()
         self.gateway.wheel.cancel(self)  # how long the answer takes is our own affair
 
     def on_due(self, now_ms: int) -> None:
         """Called by the wheel: the request has not come in time."""
-        self.gateway.metrics.refusals["request-timeout"] += 1
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self.transport.write(_TIMEOUT)
-        self.transport.close()
+        self._refuse("request-timeout", _TIMEOUT)
 
     def abort(self) -> None:
         """End the connection without another word."""
         self.transport.abort()
+
+    def _refuse(self, reason: str, answer: bytes) -> None:
+        self.gateway.metrics.refusals[reason] += 1
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(answer)
+        self.transport.close()
 
     def _expect(self, within_ms: int) -> None:
         self.gateway.wheel.schedule(self, self.gateway.wheel.now_ms() + within_ms)

@@ -93,6 +93,7 @@ class MutationExecutor:
                 known = ", ".join(sorted(schema.mutations)) or "none"
                 raise ConfigurationError(f"mutations.{name}: no such mutation field; the schema has {known}")
         self._schema = schema.graphql
+        self._hides_names = settings is not None and not settings.introspection
         self._reader = DocumentReader(schema.graphql, settings or Settings.model_validate({}), specified_rules)
         self._documents: Lru[str, Document] = Lru(_MAX_DOCUMENTS, _MAX_DOCUMENTS_WEIGHT)
         self._now = now
@@ -125,6 +126,7 @@ class MutationExecutor:
             variable_values=dict(variables or {}),
             operation_name=operation_name or None,
             field_resolver=execution.resolve,
+            hide_suggestions=self._hides_names,
         )
         try:
             events = tuple(execution.list_events())

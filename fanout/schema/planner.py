@@ -123,6 +123,7 @@ class SubscriptionPlanner:
     def __init__(self, schema: ApiSchema, settings: Settings) -> None:
         self._schema = schema.graphql
         self._limits = build_limits(settings)
+        self._hides_names = not settings.introspection
         self._documents = DocumentReader(schema.graphql, settings, SUBSCRIPTION_RULES)
         self._configured = dict(settings.subscriptions)
         self._templates, self._invalidations = self._read_templates(settings)
@@ -266,7 +267,13 @@ class SubscriptionPlanner:
 
     def _coerce_variables(self, operation: _Operation, variables: Mapping[str, Any]) -> VariableValues:
         definitions = operation.node.variable_definitions or ()
-        values = get_variable_values(self._schema, definitions, dict(variables), max_errors=MAX_SHOWN_ERRORS)
+        values = get_variable_values(
+            self._schema,
+            definitions,
+            dict(variables),
+            max_errors=MAX_SHOWN_ERRORS,
+            hide_suggestions=self._hides_names,
+        )
         if isinstance(values, list):
             raise _refuse(reword_variable_errors(self._schema, operation.node, variables, values))
         return values

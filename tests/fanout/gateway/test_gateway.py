@@ -121,3 +121,14 @@ async def test_pages_that_are_not_listed_may_not_connect_and_that_comes_first(bu
             assert b"allowed_origins" in (caught.value.response.body or b"")
             assert "Retry-After" not in caught.value.response.headers
     assert harness.metrics.refusals == {"origin": 2}
+
+
+async def test_the_header_of_an_upgrade_is_bounded(build_harness: Any) -> None:
+    harness = await build_harness(max_request_header_bytes=4096)
+    fits, does_not = {"x-more": "x" * 3000}, {"x-more": "x" * 3000, "x-too": "y" * 1000}
+    async with harness.connect(additional_headers=fits) as client:
+        await client.subscribe("s", ON_CREATE)
+    with pytest.raises(InvalidStatus) as caught:
+        await harness.connect(additional_headers=does_not).__aenter__()
+    assert caught.value.response.status_code == 431
+    assert harness.metrics.refusals == {"request-header-too-large": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -85,4 +86,29 @@ async def test_requests_and_websockets_are_not_touched(harness: Harness) -> None
         assert (await http.post(harness.url, content=b"x" * 100_000)).status_code == 404
         harness.pass_time(harness.settings.init_timeout_ms + 1000)
         await client.subscribe("s", "subscription { onCreateMessage { id } }")
+    assert harness.metrics.refusals.total() == 0
+
+
+async def test_a_header_that_does_not_end_is_cut_off(build_harness: Any) -> None:
+    harness = await build_harness(max_request_header_bytes=4096)
+    async with open_tcp(harness) as (reader, writer):
+        await send(harness, writer, b"GET / HTTP/1.1\r\nx-long: ")
+        writer.write(b"x" * 4096)
+        assert (await read_to_end(reader)).startswith(b"HTTP/1.1 431 ")
+    async with open_tcp(harness) as (reader, writer):  # nor one of many lines, nor a trailer
+        await send(harness, writer, b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+        writer.write(b"a: b\r\n" * 1000)
+        assert b"HTTP/1.1" in await read_to_end(reader)
+    assert harness.metrics.refusals == {"request-header-too-large": 2}
+
+
+async def test_large_bodies_and_many_requests_are_no_header(build_harness: Any) -> None:
+    harness = await build_harness(max_request_header_bytes=512)
+    async with httpx.AsyncClient() as http:
+        for _ in range(20):
+            assert (await http.post(harness.url, content=b"x" * 100_000)).status_code == 404
+    async with open_tcp(harness) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+        for _ in range(100):
+            assert b"404" in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 20)
     assert harness.metrics.refusals.total() == 0

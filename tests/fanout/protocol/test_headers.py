@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.errors import BadRequest
+from fanout.protocol.conversation import BadMessage
 from fanout.protocol.headers import decode_header_object, overlay_headers, read_headers, read_init_headers
 from tests.fanout.protocol.strategies import json_values
 
@@ -87,3 +89,49 @@ def test_credentials_of_an_init_under_headers_win() -> None:
     assert read_init_headers(payload) == {"x-api-key": "nested", "token": "t"}
     assert read_init_headers({"headers": "text"}) == {"headers": "text"}
     assert read_init_headers(None) == {}
+
+
+def encode(value: object) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def nest(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "text"),
+    [
+        ({"a": "x" * 12_000}, {"a": "x" * 12_300}, "16384 characters"),
+        (dict.fromkeys(map(str, range(100)), ""), dict.fromkeys(map(str, range(101)), ""), "100 members"),
+        ({"a": nest(7), "b": {"c": {}}}, {"b": 1, "a": nest(8)}, "8 levels"),
+    ],
+)
+def test_a_header_object_is_bounded(within: dict[str, Any], beyond: dict[str, Any], text: str) -> None:
+    kept = {name: value for name, value in within.items() if isinstance(value, str)}
+    assert decode_header_object(encode(within)) == kept
+    with pytest.raises(BadRequest, match=text):
+        decode_header_object(encode(beyond))
+
+
+def test_what_is_nested_thousands_of_levels_deep_is_no_trouble() -> None:
+    for levels in (900, 5000):
+        with pytest.raises(BadRequest):
+            decode_header_object(base64.b64encode(b'{"a":' + b"[" * levels + b"]" * levels + b"}").decode())
+
+
+def test_the_headers_of_an_init_are_bounded() -> None:
+    assert len(read_init_headers({"a": "x" * 16_383})) == 1
+    for beyond in ({"a": "x" * 16_384}, dict.fromkeys(map(str, range(101)), "x")):
+        for payload in (beyond, {"headers": beyond}):
+            with pytest.raises(BadMessage, match="'connection_init'"):
+                read_init_headers(payload)
+
+
+def test_where_a_client_is_it_may_not_say_itself() -> None:
+    lie = {"X-Forwarded-For": "192.0.2.1", "host": "h"}
+    assert read_init_headers({**lie, "headers": lie}) == {"host": "h"}
+    assert decode_header_object(encode(lie)) == {"host": "h"}

@@ -113,3 +113,60 @@ def check(outcome: Document | Errors) -> None:
 @given(st.text(alphabet='{}()$a:b id...on Query fragment@skip(if:true)"#\\u', max_size=60) | st.text(max_size=30))
 def test_any_text_is_a_document_or_errors(text: str) -> None:
     check(READER.read(text))
+
+
+BOUNDED = DocumentReader(
+    SCHEMA,
+    load_settings({"max_document_aliases": 3, "max_document_root_fields": 4, "max_document_directives": 3}, {}),
+    specified_rules,
+)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "text"),
+    [
+        ("{ x: id y: id a { z: id } }", "{ x: id y: id a { z: id ...F } } fragment F on Query { w: id }", "4 aliases"),
+        ("{ id a { id } id id }", "{ id id ... { id } ...F } fragment F on Query { id ... { id } }", "5 root fields"),
+        (
+            "query ($x: Boolean = true) { id @skip(if: $x) @include(if: $x) ... @skip(if: $x) { id } }",
+            "query ($x: Boolean = true @a) @b { id @skip(if: $x) ... @skip(if: $x) { id } }",
+            "4 directives",
+        ),
+        ("{ id }", "{ ...F } fragment F on Query @a @b { ...F @c @d }", "4 directives"),
+    ],
+)
+def test_aliases_root_fields_and_directives_are_bounded(within: str, beyond: str, text: str) -> None:
+    assert isinstance(BOUNDED.read(within), Document)
+    errors = BOUNDED.read(beyond)
+    assert not isinstance(errors, Document)
+    [error] = errors
+    assert text in error.message
+
+
+def test_so_many_aliases_are_not_even_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fanout.schema.documents.validate", lambda *_args, **_named: pytest.fail("validated"))
+    assert "400 aliases" in read_errors("{" + " ".join(f"a{number}: nothing" for number in range(400)) + "}")[0]
+
+
+def test_without_introspection_nothing_of_the_schema_is_told() -> None:
+    schema = build_schema("type Query { account(number: Int): Account } type Account { secretPlan: ID } enum E { RED }")
+    telling = DocumentReader(schema, load_settings({}, {}), specified_rules)
+    silent = DocumentReader(schema, load_settings({"introspection": False}, {}), specified_rules)
+    for query, leaks in (
+        ("{ __schema { types { name } } }", False),
+        ('{ __type(name: "Account") { fields { name } } }', False),
+        ("{ acount { __typename } }", True),
+        ("{ account { secretPlam } }", True),
+        ("{ account(numer: 1) { __typename } }", True),
+        ("{ ... on Acount { __typename } }", True),
+        ("query ($x: Intt) { account(number: $x) { __typename } }", True),
+    ):
+        told, hidden = telling.read(query), silent.read(query)
+        assert not isinstance(hidden, Document)
+        assert not any("Did you mean" in error.message for error in hidden)
+        if isinstance(told, Document):
+            assert "introspection has been disabled" in hidden[0].message
+        else:
+            assert leaks
+            assert any("Did you mean" in error.message for error in told)
+    assert isinstance(silent.read("{ account { __typename secretPlan } __typename }"), Document)

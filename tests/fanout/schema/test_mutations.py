@@ -330,3 +330,14 @@ def test_settings_of_a_mutation_that_is_not_there_are_a_mistake() -> None:
         ConfigurationError, match=r"mutations\.createPots: no such mutation field; the schema has addPost"
     ):
         MutationExecutor(SCHEMA, settings)
+
+
+def test_introspection_can_be_turned_off_with_what_errors_suggest() -> None:
+    silent = MutationExecutor(SCHEMA, load_settings({"introspection": False}, {}))
+    refused = silent.execute(get_introspection_query()).response
+    assert refused["data"] is None
+    assert "introspection has been disabled" in refused["errors"][0]["message"]
+    asked = "mutation ($p: PostInput!) { createPost(input: $p) { __typename } }", {"p": {"titel": "x"}}
+    assert "Did you mean" in str(MutationExecutor(SCHEMA).execute(*asked).response)
+    assert "Did you mean" not in str(silent.execute(*asked).response)
+    assert silent.execute("{ version __typename }").response == {"data": {"version": None, "__typename": "Query"}}

@@ -391,3 +391,16 @@ def test_one_document_cannot_make_a_huge_answer() -> None:
     query = "subscription ($f: MessageFilterInput) { onCreateMessage(filter: $f) { id } }"
     fault = refuse(query, {"f": {f"f{number}": 1 for number in range(9_000)}})
     assert len(orjson.dumps(fault.errors)) < 20_000
+
+
+def test_without_introspection_errors_suggest_no_names() -> None:
+    schema = parse_schema(
+        "enum Color { RED } type T { id: ID color: Color } type Query { t: T } type Mutation { m(id: ID): T } "
+        'type Subscription { onM(color: Color): T @aws_subscribe(mutations: ["m"]) }'
+    )
+    asked = request("subscription ($c: Color) { onM(color: $c) { id } }", {"c": "RAD"})
+    for introspection, is_suggested in ((True, True), (False, False)):
+        asking = SubscriptionPlanner(schema, load_settings({"introspection": introspection}, {}))
+        with pytest.raises(BadRequest) as caught:
+            asking.plan(asked, ANYBODY)
+        assert ("Did you mean" in caught.value.message) is is_suggested
