@@ -59,7 +59,7 @@ def build_banner(
     rows = [
         ("endpoint", f"{url}/graphql"),
         ("real-time", f"ws{tls}://{shown_host}:{port}/graphql/realtime"),
-        ("API key", generated_keys.get("api_key", "as configured")),
+        ("API key", generated_keys.get("api_key", "as configured" if settings.api_key else "none")),
         ("publisher key", generated_keys.get("publisher_key", "as configured")),
         ("Redis", f"embedded Valkey, {embedded_url}" if embedded_url else "as configured"),
         ("event stream", ", ".join(settings.stream)),

@@ -20,6 +20,7 @@ from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
+from fanout.model import AuthMode
 from fanout.schema import Api
 from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
@@ -92,7 +93,9 @@ def serve(
     configure_logging(settings.log_level)
     # Before anything is started, so that a bad template or stream is told.
     served = Api(load_schema(settings.schema_path), settings)
-    generated = {name: generate_key() for name in ("api_key", "publisher_key") if not getattr(settings, name)}
+    # Where API keys are not the usual way in, none is let in that nobody asked for.
+    made = ("api_key", "publisher_key") if settings.auth_mode is AuthMode.API_KEY else ("publisher_key",)
+    generated = {name: generate_key() for name in made if not getattr(settings, name)}
     tls = _prepare_tls(settings)
     is_shared = settings.workers > 1
     if is_shared and settings.port:

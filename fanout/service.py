@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -39,7 +38,7 @@ from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
-from fanout.trust import build_providers
+from fanout.trust import KeySets, build_client, build_providers
 from fanout.web import Entrance, create_app
 
 
@@ -180,10 +179,11 @@ async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
 ) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
     api = Api(load_schema(settings.schema_path), settings)
-    http = httpx.AsyncClient()
+    http = build_client()
+    key_sets = KeySets(http)
 
     def build(settings: Settings) -> Sequence[Provider]:
-        return build_providers(settings, http, time.time)
+        return build_providers(settings, http, time.time, key_sets)
 
     authorizer = build_authorizer(settings, providers=build(settings))
     metrics = Metrics()
@@ -278,6 +278,7 @@ async def _assemble(
         wheel.stop()
         await subscriptions.stop()
         await bus.stop()
+        await key_sets.close()
         await http.aclose()
 
 

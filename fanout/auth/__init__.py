@@ -10,15 +10,39 @@ from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorte
 from fanout.auth.authorizer import Authorizer, Decision, Provider
 from fanout.auth.iam import IamProvider
 from fanout.auth.refusals import Refusals
+from fanout.auth.tokens import (
+    AUTHORIZATION_HEADER,
+    CognitoRules,
+    OidcRules,
+    PublicKey,
+    Token,
+    TokenRules,
+    parse_key_set,
+    read_token,
+    refuse,
+    strip_bearer,
+    verify,
+)
 
 __all__ = [
+    "AUTHORIZATION_HEADER",
     "ApiKeys",
     "Authorizer",
+    "CognitoRules",
     "Decision",
     "IamProvider",
+    "OidcRules",
     "Provider",
+    "PublicKey",
     "Refusals",
+    "Token",
+    "TokenRules",
     "generate_key",
     "is_identity_name",
+    "parse_key_set",
+    "read_token",
+    "refuse",
     "shorten_subject",
+    "strip_bearer",
+    "verify",
 ]

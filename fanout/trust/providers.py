@@ -6,18 +6,25 @@ from collections.abc import Callable
 
 import httpx
 
-from fanout.auth import IamProvider, Provider
+from fanout.auth import CognitoRules, IamProvider, OidcRules, Provider
+from fanout.errors import ConfigurationError
+from fanout.model import AuthMode
 from fanout.settings import Settings
+from fanout.trust.key_sets import KeySets
 from fanout.trust.lambda_authorizer import build_lambda_authorizer
+from fanout.trust.token_provider import Issuer, TokenProvider
 
 
-def build_providers(settings: Settings, http: httpx.AsyncClient, now: Callable[[], float]) -> list[Provider]:
+def build_providers(
+    settings: Settings, http: httpx.AsyncClient, now: Callable[[], float], key_sets: KeySets | None = None
+) -> list[Provider]:
     """What is configured: signatures first, then issuers, an authorizer function last.
 
     Args:
         settings: `iam`, `cognito`, `oidc`, `lambda_authorizer`.
         http: for what has to be fetched; closed by whoever made it.
         now: seconds since 1970.
+        key_sets: of issuers; those of a reload are the former ones.
 
     Raises:
         ConfigurationError: a setting that cannot be used; nothing is fetched yet.
@@ -25,6 +32,44 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, now: Callable[[
     providers: list[Provider] = []
     if settings.iam is not None:
         providers.append(IamProvider(settings.iam, now))
+    providers += _build_token_providers(settings, key_sets or KeySets(http), now)
     if settings.lambda_authorizer is not None:
         providers.append(build_lambda_authorizer(settings.lambda_authorizer, http))
     return providers
+
+
+def _build_token_providers(settings: Settings, key_sets: KeySets, now: Callable[[], float]) -> list[Provider]:
+    """Pools, then issuers."""
+    _check_default_actions(settings)
+    pools = []
+    for pool in settings.cognito:
+        rules = CognitoRules(pool)
+        keys_url = pool.jwks_url or rules.issuer.rstrip("/") + "/.well-known/jwks.json"
+        pools.append(Issuer(rules, key_sets.open(rules.issuer, keys_url)))
+    issuers = [Issuer(OidcRules(issuer), key_sets.open(issuer.issuer, issuer.jwks_url)) for issuer in settings.oidc]
+    cognito, oidc = TokenProvider(AuthMode.COGNITO, pools, now), TokenProvider(AuthMode.OIDC, issuers, now)
+    twice = cognito.issuer_names & oidc.issuer_names
+    if twice:
+        raise ConfigurationError(f"{min(twice)} is the issuer of a [[cognito]] and of an [[oidc]] table, leave one out")
+    return [provider for provider in (cognito, oidc) if provider.issuer_names]
+
+
+def _check_default_actions(settings: Settings) -> None:
+    """AppSync: with DENY a field has to name groups to be open, which other modes do not have."""
+    denying = next((pool for pool in settings.cognito if pool.default_action == "DENY"), None)
+    if denying is None:
+        return
+    others = {
+        "api_key": settings.api_key,
+        "oidc": settings.oidc,
+        "iam": settings.iam,
+        "lambda_authorizer": settings.lambda_authorizer,
+    }
+    named = [name for name, value in others.items() if value]
+    if settings.auth_mode is not AuthMode.COGNITO:
+        named.insert(0, f'auth_mode = "{settings.auth_mode.value}"')
+    if named:
+        raise ConfigurationError(
+            f'cognito {denying.user_pool_id}: default_action = "DENY" needs Cognito to be the only mode, and there is '
+            f"{' and '.join(named)}: take that out (auth_mode has to be AMAZON_COGNITO_USER_POOLS), or write ALLOW"
+        )

@@ -1,30 +1,77 @@
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
-from fanout.auth_settings import LambdaSettings
+from fanout.auth_settings import CognitoSettings, LambdaSettings, OidcSettings
 from fanout.errors import ConfigurationError
 from fanout.model import AuthMode
 from fanout.settings import Settings
 from fanout.trust import build_providers
 
-
-async def test_nothing_is_configured_by_default() -> None:
-    async with httpx.AsyncClient() as http:
-        assert build_providers(Settings(), http, lambda: 0.0) == []
-
-
-async def test_signatures_are_asked_first() -> None:
-    settings = Settings.model_validate({"iam": {"users": [{"access_key_id": "A", "secret_access_key": "s"}]}})
-    async with httpx.AsyncClient() as http:
-        first, *_ = build_providers(settings, http, lambda: 0.0)
-    assert first.mode is AuthMode.IAM
+POOL = CognitoSettings(user_pool_id="eu-west-1_A")
+POOL_ISSUER = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A"
+DENYING = POOL.model_copy(update={"default_action": "DENY"})
+ISSUER = OidcSettings(issuer="https://login.example.com")
+COGNITO = AuthMode.COGNITO
 
 
-async def test_an_authorizer_function_is_a_provider() -> None:
-    async with httpx.AsyncClient() as http:
-        settings = Settings(lambda_authorizer=LambdaSettings(url="http://127.0.0.1:1/"))
-        assert [provider.mode for provider in build_providers(settings, http, lambda: 0.0)] == [AuthMode.LAMBDA]
-        with pytest.raises(ConfigurationError):
-            build_providers(Settings(lambda_authorizer=LambdaSettings(url="nowhere")), http, lambda: 0.0)
+async def test_nothing_is_configured_by_default(http: httpx.AsyncClient) -> None:
+    assert build_providers(Settings(), http, lambda: 0.0) == []
+
+
+async def test_pools_come_before_issuers(http: httpx.AsyncClient) -> None:
+    providers = build_providers(Settings(oidc=(ISSUER,), cognito=(POOL,)), http, lambda: 0.0)
+    assert [provider.mode for provider in providers] == [AuthMode.COGNITO, AuthMode.OIDC]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"auth_mode": COGNITO}, None),
+        ({}, 'there is auth_mode = "API_KEY"'),
+        ({"auth_mode": COGNITO, "api_key": ("da2-a",)}, "there is api_key: take that out"),
+        ({"auth_mode": COGNITO, "oidc": (ISSUER,)}, "there is oidc:"),
+        (
+            {"auth_mode": COGNITO, "oidc": (ISSUER,), "lambda_authorizer": LambdaSettings(url="http://127.0.0.1")},
+            "there is oidc and lambda_authorizer:",
+        ),
+    ],
+)
+async def test_deny_is_for_cognito_alone(
+    http: httpx.AsyncClient, settings: dict[str, Any], problem: str | None
+) -> None:
+    checked = Settings(cognito=(POOL, DENYING.model_copy(update={"user_pool_id": "eu-west-1_B"})), **settings)
+    if problem is None:
+        assert len(build_providers(checked, http, lambda: 0.0)) == 1
+    else:
+        with pytest.raises(ConfigurationError, match='cognito eu-west-1_B: default_action = "DENY" needs') as refused:
+            build_providers(checked, http, lambda: 0.0)
+        assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"cognito": (POOL, POOL)}, "AMAZON_COGNITO_USER_POOLS: an issuer is configured twice"),
+        ({"oidc": (ISSUER, ISSUER)}, "OPENID_CONNECT: an issuer is configured twice"),
+        ({"cognito": (POOL,), "oidc": (OidcSettings(issuer=POOL_ISSUER + "/"),)}, "and of an .* table, leave one out"),
+        ({"oidc": (OidcSettings(issuer="http://login.example.com"),)}, "by https only"),
+        ({"cognito": (CognitoSettings(user_pool_id="local"),)}, "user_pool_id has to be like"),
+    ],
+)
+async def test_what_cannot_be_used_is_told(http: httpx.AsyncClient, settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        build_providers(Settings(**settings), http, lambda: 0.0)
+
+
+async def test_signatures_are_asked_first_and_an_authorizer_function_last(http: httpx.AsyncClient) -> None:
+    signing = {"iam": {"users": [{"access_key_id": "A", "secret_access_key": "s"}]}}
+    function = LambdaSettings(url="http://127.0.0.1:1/")
+    settings = Settings.model_validate({**signing, "oidc": (ISSUER,), "lambda_authorizer": function})
+    providers = build_providers(settings, http, lambda: 0.0)
+    assert [provider.mode for provider in providers] == [AuthMode.IAM, AuthMode.OIDC, AuthMode.LAMBDA]
+    with pytest.raises(ConfigurationError):
+        build_providers(Settings(lambda_authorizer=LambdaSettings(url="nowhere")), http, lambda: 0.0)
