@@ -16,6 +16,8 @@ pytestmark = pytest.mark.conformance
 ON_CREATE = "subscription InRoom($roomId: ID) { onCreateMessage(roomId: $roomId) { id content } }"
 CREATE = "mutation M($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content author } }"
 CONFIGURATION = """
+refusal_delay_ms = 0
+max_refusal_delay_ms = 1
 [iam]
 region = "eu-west-1"
 

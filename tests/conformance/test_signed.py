@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from gql.transport.exceptions import TransportQueryError, TransportServerError
 from gql.transport.websockets import WebsocketsTransport
 
 from tests.conformance.test_gql import CREATE, ON_CREATE, ask, start
-from tests.served import API_KEY, Served, serve, wait_until_async
+from tests.served import API_KEY, AppSyncClient, Served, connect_appsync, encode_header, serve, wait_until_async
 
 REGION = "eu-west-1"
 ADA = Credentials("AKIAADA", "ada+secret/with=signs")
@@ -31,6 +34,8 @@ STRANGERS = [
     pytest.param(Credentials("ASIABOB", "bob's secret", "a stranger's token"), id="another session token"),
 ]
 CONFIGURATION = f"""
+refusal_delay_ms = 0
+max_refusal_delay_ms = 1
 [iam]
 region = "{REGION}"
 
@@ -49,15 +54,20 @@ filter = {{ author = {{ eq = "$identity.username" }} }}
 """
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    directory: Path = tmp_path_factory.mktemp("signed")
+@contextmanager
+def serve_signed(directory: Path) -> Iterator[Served]:
     (directory / "fanout.toml").write_text(CONFIGURATION)
     (directory / "bob.secret").write_text(f"{TEMPORARY.secret_key}\n")
     environment = {"ADA_SECRET": ADA.secret_key}
     with serve(
         "--config", "fanout.toml", "--log-level", "debug", directory=directory, environment=environment
     ) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve_signed(tmp_path_factory.mktemp("signed")) as process:
         yield process
 
 
@@ -201,3 +211,37 @@ async def test_a_log_says_why_without_credentials(served: Served) -> None:
     text = "".join(served.log) + "".join(served.output)
     for secret in (ADA.secret_key, TEMPORARY.secret_key, TEMPORARY.token, "a stranger's token", "Signature="):
         assert secret not in text
+
+
+async def test_a_reload_ends_what_was_signed_with_what_is_not_good_any_more(tmp_path: Path) -> None:
+    with serve_signed(tmp_path) as served:
+        ada, bob = sign(served, ADA), sign(served, TEMPORARY)
+        data = json.dumps({"query": "subscription { onCreateMessage { id } }"})
+
+        async def connect(stack: AsyncExitStack, signer: AppSyncIAMAuthentication) -> AppSyncClient:
+            offered = ["graphql-ws", encode_header(signer.get_headers())]
+            client: AppSyncClient = await stack.enter_async_context(connect_appsync(served.url, subprotocols=offered))
+            return client
+
+        async def start_as(client: AppSyncClient, id: str, signer: AppSyncIAMAuthentication) -> None:
+            payload = {"data": data, "extensions": {"authorization": signer.get_headers(data)}}
+            await client.send({"type": "start", "id": id, "payload": payload})
+            assert await client.receive() == {"type": "start_ack", "id": id}
+
+        async with AsyncExitStack() as stack:
+            of_ada, of_bob = await connect(stack, ada), await connect(stack, bob)
+            await start_as(of_ada, "ada", ada)
+            await start_as(of_ada, "bob", bob)
+            await start_as(of_bob, "bob", bob)
+            (tmp_path / "bob.secret").write_text("another one")
+            served.process.send_signal(signal.SIGHUP)
+            told = await of_ada.receive()
+            assert (told["type"], told["id"]) == ("error", "bob")
+            assert (await of_bob.receive())["type"] == "connection_error"
+            await asyncio.wait_for(of_bob.connection.wait_closed(), 20)
+            assert of_bob.connection.close_code == 4401
+            served.publish("createMessage", {"id": "1", "roomId": "r"})
+            assert (await of_ada.receive_data())[0] == "ada"
+        await wait_until_async(lambda: any("changed: iam" in line for line in served.log))
+        async with connect_appsync(served.url):
+            pass
