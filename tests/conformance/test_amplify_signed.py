@@ -16,6 +16,7 @@ pytestmark = pytest.mark.conformance
 ON_CREATE = "subscription InRoom($roomId: ID) { onCreateMessage(roomId: $roomId) { id content } }"
 CREATE = "mutation M($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content author } }"
 CONFIGURATION = """
+auth_mode = "AWS_IAM"
 refusal_delay_ms = 0
 max_refusal_delay_ms = 1
 [iam]

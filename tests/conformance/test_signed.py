@@ -34,6 +34,7 @@ STRANGERS = [
     pytest.param(Credentials("ASIABOB", "bob's secret", "a stranger's token"), id="another session token"),
 ]
 CONFIGURATION = f"""
+auth_mode = "AWS_IAM"
 refusal_delay_ms = 0
 max_refusal_delay_ms = 1
 [iam]
