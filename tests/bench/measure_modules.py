@@ -15,24 +15,28 @@ import orjson
 from botocore.credentials import Credentials as SignerCredentials
 from gql.transport.appsync_auth import AppSyncIAMAuthentication
 
+from fanout.auth import OidcRules, PublicKey, parse_key_set
 from fanout.auth.iam import IamProvider
 from fanout.auth.signatures import Credentials, SignatureVerifier
-from fanout.auth_settings import IamSettings, IamUser, LambdaSettings
+from fanout.auth_settings import IamSettings, IamUser, LambdaSettings, OidcSettings
 from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
-from fanout.model import Call, CallKind, Event, Identity, SubscribeRequest
+from fanout.model import AuthMode, Call, CallKind, Event, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
 from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
 from fanout.trust.lambda_authorizer import LambdaAuthorizer
+from fanout.trust.token_provider import Issuer, TokenProvider
 from filters import MATCH_ALL
 from tests.fanout.protocol.test_session_cost import agree, connect
+from tests.issuer import make_key, show_key, sign
 
 MESSAGE = {"id": "1", "roomId": "r", "author": "a", "content": "c" * 100, "createdAt": "2026-01-01T00:00:00.000Z"}
 QUERY = "subscription { onCreateMessage { id roomId author content createdAt } }"
 FILTERED = "subscription ($f: MessageFilterInput) { onCreateMessage(filter: $f) { id roomId content } }"
 CREATE = "mutation ($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content } }"
 SUBSCRIBERS = 10_000
+ISSUER = "https://login.example.com"
 
 
 def measure(call: Callable[[], object], number: int = 200) -> float:
@@ -68,6 +72,17 @@ def main() -> None:
     signed = _sign_subscription(users.region)
     authorizer, known = asyncio.run(_know_token())
 
+    issuer = Issuer(OidcRules(OidcSettings(issuer=ISSUER, client_id="web")), _Keys())  # type: ignore[arg-type]
+    provider = TokenProvider(AuthMode.OIDC, [issuer], time.time)
+    token = itertools.repeat(_describe_token(0))
+    fresh_tokens = iter([_describe_token(number) for number in range(1, 400)])
+
+    def recognize(call: Call) -> Identity:
+        assert provider.recognizes(call)
+        decision = provider.decide(call)
+        assert isinstance(decision, Identity)
+        return decision
+
     rows = [
         ("negotiate an upgrade with a browser's headers", measure(agree)),
         ("init, ack, ka, start, start_ack of one AppSync client", measure(connect)),
@@ -84,6 +99,8 @@ def main() -> None:
         ("verify a signature (AWS_IAM) of a subscription", measure(lambda: signatures.verify(signed))),
         ("decide by one, known user", measure(lambda: signed_users.decide(signed))),
         ("decide by an authorizer's answer that is kept (AWS_LAMBDA)", measure(lambda: authorizer.decide(known))),
+        ("decide by a token (OPENID_CONNECT, RS256), verified before", measure(lambda: recognize(next(token)))),
+        ("the same, for the first time", measure(lambda: recognize(next(fresh_tokens)), 50)),
         ("parse an event's JSON", measure(lambda: orjson.loads(raw))),
     ]  # fmt: skip
     print("| what | us |\n|---|---|")
@@ -97,6 +114,22 @@ def _sign_subscription(region: str) -> Call:
     data = orjson.dumps({"query": FILTERED, "variables": {"f": {"roomId": {"eq": "r"}}}})
     headers = {name.lower(): value for name, value in signer.get_headers(data.decode()).items()}
     return Call(CallKind.SUBSCRIBE, headers, data)
+
+
+class _Keys:
+    """The key set of an issuer, fetched."""
+
+    def find(self, key_id: str) -> PublicKey | None:
+        return _KEYS.get(key_id)
+
+
+_KEYS = parse_key_set(orjson.dumps({"keys": [show_key(make_key("k1"), "k1")]}))
+
+
+def _describe_token(number: int) -> Call:
+    """A connect with a token as long as those of Cognito, about 1,000 characters."""
+    claims = {"iss": ISSUER, "sub": f"user-{number}", "aud": "web", "iat": 1, "exp": time.time() + 3600}
+    return Call(CallKind.CONNECT, {"authorization": sign({**claims, "scope": "s" * 330})})
 
 
 class _Yes:
