@@ -449,3 +449,22 @@ def test_reasons_and_values_hold_no_credential() -> None:
         assert SECRET not in text
         assert TOKEN not in text
         assert call.headers["authorization"][-64:] not in text
+
+
+def test_an_unknown_access_key_makes_as_much_work_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def count(secret: bytes, timestamp: str, scope: str, canonical: bytes) -> str:
+        made.append(len(secret))
+        return sign(secret, timestamp, scope, canonical)
+
+    monkeypatch.setattr("fanout.auth.signatures.sign", count)
+    verifier = build(prefix="/api")
+    for kind in CallKind:
+        work = []
+        for key in ((KEY_ID, SECRET, None), (KEY_ID, "wrong", None), ("AKIDNOBODY", SECRET, None)):
+            with contextlib.suppress(BadSignature):
+                verifier.verify(sign_call(kind, key=key))
+            work.append(made.copy())
+            made.clear()
+        assert work == [[40, 40]] * 3  # a secret of AWS has 40 characters
