@@ -33,25 +33,30 @@ def read_position(result: Any) -> str:
 
 async def main(api_key: str, room: str | None = None, port: str = "8080") -> None:
     url = f"http://127.0.0.1:{port}/graphql"
-    position = await load(url, api_key)
+    position: str | None = None
     while True:
         auth = AppSyncApiKeyAuthentication(host=f"127.0.0.1:{port}", api_key=api_key)
         transport = AppSyncWebsocketsTransport(url=url.replace("http", "ws"), auth=auth)
-        request = GraphQLRequest(
-            QUERY, variable_values={"roomId": room} if room else {}, extensions={"fanout": {"after": position}}
-        )
         try:
+            if position is None:
+                position = await load(url, api_key)
+            request = GraphQLRequest(
+                QUERY, variable_values={"roomId": room} if room else {}, extensions={"fanout": {"after": position}}
+            )
             async with Client(transport=transport) as session:
                 # Only the whole result has the extensions.
                 async for result in session.subscribe(request, get_execution_result=True):
                     print(result.data, flush=True)
                     position = read_position(result)
-        except TransportQueryError as error:
-            if "PositionExpired" not in str(error):
+        except (TransportError, OSError) as error:
+            if "PositionExpired" in str(error):
+                print("too much was missed, loading anew", file=sys.stderr, flush=True)
+                position = None
+                continue
+            # A request that is wrong stays wrong; a service that is away comes back.
+            if isinstance(error, TransportQueryError) and "ServiceUnavailable" not in str(error):
                 raise
-            print("too much was missed, loading anew", file=sys.stderr, flush=True)
-            position = await load(url, api_key)
-        except (TransportError, OSError):
+            print("not connected, trying again", file=sys.stderr, flush=True)
             await asyncio.sleep(0.5)
 
 

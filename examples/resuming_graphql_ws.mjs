@@ -7,15 +7,23 @@ import WebSocket from 'ws'
 const [apiKey, roomId, port = '8080'] = process.argv.slice(2)
 const query = 'subscription On($roomId: ID) { onCreateMessage(roomId: $roomId) { id roomId content } }'
 
+const pause = () => new Promise((resolve) => setTimeout(resolve, 500))
+
 // Load the data, and return the position from before it was loaded.
 async function load() {
-  const answer = await fetch(`http://127.0.0.1:${port}/graphql`, {
-    method: 'POST',
-    headers: { 'x-api-key': apiKey },
-    // Your own query, if this API has the data; else ask for the position first, and load from elsewhere then.
-    body: JSON.stringify({ query: '{ __typename }', extensions: { fanout: {} } }),
-  })
-  return (await answer.json()).extensions.fanout.position
+  for (;;) {
+    const answer = await fetch(`http://127.0.0.1:${port}/graphql`, {
+      method: 'POST',
+      headers: { 'x-api-key': apiKey },
+      // Your own query, if this API has the data; else ask for the position first, and load from elsewhere then.
+      body: JSON.stringify({ query: '{ __typename }', extensions: { fanout: {} } }),
+    }).catch(() => undefined)
+    if (answer?.ok) return (await answer.json()).extensions.fanout.position
+    // A request that is wrong stays wrong; a service that is away comes back.
+    if (answer && answer.status < 500) throw new Error(await answer.text())
+    console.error('not connected, trying again')
+    await pause()
+  }
 }
 
 const client = createClient({
@@ -23,7 +31,7 @@ const client = createClient({
   connectionParams: { 'x-api-key': apiKey },
   webSocketImpl: WebSocket,
   retryAttempts: Infinity,
-  retryWait: () => new Promise((resolve) => setTimeout(resolve, 500)),
+  retryWait: pause,
   // While nobody listens at the address, ws tells an error and not a close. Wrong credentials stay wrong (4403).
   shouldRetry: (problem) => problem.code !== 4403,
 })

@@ -76,15 +76,18 @@ def publish(valkey: Valkey, *ids: str) -> None:
 
 
 def check_a_conversation(valkey: Valkey, start: Any) -> None:
-    """Subscribe, be cut off, resume, be cut off for too long, load anew: what the example has printed is asserted."""
+    """Load when that can be had, subscribe, be cut off, resume, be cut off for too long, load anew: what the example
+    has printed is asserted."""
     with serve_on(valkey) as served:
         port = served.port
-        example = start(port)
-        wait_until(lambda: served.read_metric("fanout_subscriptions") == 1, 30)
-        publish(valkey, "1", "2")
-        example.wait_for(["1", "2"])
-        served.stop(signal.SIGKILL)
+    example = start(port)
     try:
+        wait_until(lambda: any("not connected" in line for line in example.errors), 30)
+        with serve_on(valkey, port) as served:
+            wait_until(lambda: served.read_metric("fanout_subscriptions") == 1, 30)
+            publish(valkey, "1", "2")
+            example.wait_for(["1", "2"])
+            served.stop(signal.SIGKILL)
         publish(valkey, "3", "4")
         with serve_on(valkey, port) as served:
             example.wait_for(["1", "2", "3", "4"])
