@@ -286,7 +286,7 @@ class Bus:
                     if is_delivering:
                         self._tell_missed("internal-error")
                 await run()
-            except Exception:
+            except Exception:  # our defect in one task: the others go on, and it is begun again
                 _logger.exception("defect in the bus (%s), starting it again", name)
                 has_failed = True
                 await backoff.pause()
