@@ -76,17 +76,13 @@ class Dialect(ABC):
     data_middle: ClassVar[bytes] = b',"payload":'
     data_suffix: ClassVar[bytes] = b"}"
 
-    def parse(self, text: str | bytes) -> Command:
-        """Read one message.
+    @abstractmethod
+    def read(self, message: Mapping[str, Any]) -> Command:
+        """Read one message, as `decode_message` gives it.
 
         Raises:
             BadMessage: (a `ClientFault`) anything that the dialect does not allow. Nothing else is ever raised.
         """
-        return self.read(decode_message(text))
-
-    @abstractmethod
-    def read(self, message: Mapping[str, Any]) -> Command:
-        """Read one message that is decoded already; otherwise like `parse`."""
 
     @abstractmethod
     def ack(self, connection_timeout_ms: int) -> bytes:

@@ -9,6 +9,7 @@ from fanout.errors import BadRequest, Unauthorized
 from fanout.protocol import APOLLO_WS, Agreement, BadMessage, Close, Session, negotiate
 from fanout.protocol.conversation import Init, Start, Stop, Terminate
 from fanout.settings import Settings
+from tests.fanout.protocol.parsing import parse
 
 
 @pytest.mark.parametrize(
@@ -33,15 +34,15 @@ def test_what_only_this_client_sends(message: dict[str, Any], recognized: bool) 
 
 
 def test_commands() -> None:
-    assert APOLLO_WS.parse('{"type":"connection_init","payload":{"headers":{"X-Api-Key":"k"}}}') == Init(
+    assert parse(APOLLO_WS, '{"type":"connection_init","payload":{"headers":{"X-Api-Key":"k"}}}') == Init(
         {"x-api-key": "k"}
     )
-    assert APOLLO_WS.parse('{"type":"connection_init","payload":[]}') == Init({})
-    assert APOLLO_WS.parse(
-        '{"type":"start","id":"1","payload":{"query":"q","variables":null,"operationName":"O"}}'
+    assert parse(APOLLO_WS, '{"type":"connection_init","payload":[]}') == Init({})
+    assert parse(
+        APOLLO_WS, '{"type":"start","id":"1","payload":{"query":"q","variables":null,"operationName":"O"}}'
     ) == Start("1", "q", "O", {}, {}, 0)
-    assert APOLLO_WS.parse('{"type":"stop","id":"1"}') == Stop("1")
-    assert APOLLO_WS.parse('{"type":"connection_terminate"}') == Terminate()
+    assert parse(APOLLO_WS, '{"type":"stop","id":"1"}') == Stop("1")
+    assert parse(APOLLO_WS, '{"type":"connection_terminate"}') == Terminate()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_commands() -> None:
 )
 def test_bad_messages(message: dict[str, Any], id: str | None) -> None:
     with pytest.raises(BadMessage) as caught:
-        APOLLO_WS.parse(json.dumps(message))
+        parse(APOLLO_WS, json.dumps(message))
     assert caught.value.id == id
 
 

@@ -8,6 +8,7 @@ import pytest
 from fanout.errors import BadRequest, DuplicatedOperation, Unauthorized
 from fanout.protocol import APPSYNC, BadMessage
 from fanout.protocol.conversation import Init, Start, Stop
+from tests.fanout.protocol.parsing import parse
 
 QUERY = "subscription { onCreateMessage { id } }"
 
@@ -18,25 +19,25 @@ def start(payload: Any, id: Any = "1") -> str:
 
 @pytest.mark.parametrize("text", ['{"type":"connection_init"}', '{"type":"connection_init","payload":{}}'])
 def test_init_of_appsync_s_clients_brings_nothing(text: str) -> None:
-    assert APPSYNC.parse(text) == Init({})
+    assert parse(APPSYNC, text) == Init({})
 
 
 def test_init_can_bring_credentials() -> None:
-    assert APPSYNC.parse('{"type":"connection_init","payload":{"Authorization":"t"}}') == Init({"authorization": "t"})
+    assert parse(APPSYNC, '{"type":"connection_init","payload":{"Authorization":"t"}}') == Init({"authorization": "t"})
 
 
 def test_start_as_amplify_writes_it() -> None:
     data = json.dumps({"query": QUERY, "variables": {"roomId": "r"}})
     authorization = {"host": "h", "x-api-key": "k", "X-Amz-User-Agent": "aws-amplify/6.22.1", "x-number": 5}
-    command = APPSYNC.parse(start({"data": data, "extensions": {"authorization": authorization}}))
+    command = parse(APPSYNC, start({"data": data, "extensions": {"authorization": authorization}}))
     headers = {"host": "h", "x-api-key": "k", "x-amz-user-agent": "aws-amplify/6.22.1"}
     assert command == Start("1", QUERY, None, {"roomId": "r"}, headers, hash(data), signed=data)
 
 
 def test_start_needs_no_extensions_and_ignores_what_it_does_not_know() -> None:
     for extensions in ({}, {"extensions": None}, {"extensions": {}}, {"extensions": {"authorization": None}}):
-        command = APPSYNC.parse(
-            start({"data": json.dumps({"query": QUERY, "extensions": 5}), "more": [], **extensions})
+        command = parse(
+            APPSYNC, start({"data": json.dumps({"query": QUERY, "extensions": 5}), "more": [], **extensions})
         )
         assert isinstance(command, Start)
         assert command.headers == {}
@@ -44,7 +45,7 @@ def test_start_needs_no_extensions_and_ignores_what_it_does_not_know() -> None:
 
 def test_the_same_data_has_the_same_fingerprint() -> None:
     one, same, other = (
-        APPSYNC.parse(start({"data": data})) for data in ('{"query":"q"}', '{"query":"q"}', '{"query": "q"}')
+        parse(APPSYNC, start({"data": data})) for data in ('{"query":"q"}', '{"query":"q"}', '{"query": "q"}')
     )
     assert isinstance(one, Start)
     assert isinstance(same, Start)
@@ -70,19 +71,19 @@ def test_the_same_data_has_the_same_fingerprint() -> None:
 )
 def test_a_bad_start_is_told_with_its_id(payload: Any) -> None:
     with pytest.raises(BadMessage) as caught:
-        APPSYNC.parse(start(payload))
+        parse(APPSYNC, start(payload))
     assert caught.value.id == "1"
 
 
 @pytest.mark.parametrize("kind", ["subscribe", "connection_terminate", "data", "", 5, None, ["start"]])
 def test_other_types_are_bad_messages_without_id(kind: Any) -> None:
     with pytest.raises(BadMessage) as caught:
-        APPSYNC.parse(json.dumps({"type": kind, "id": "1"}))
+        parse(APPSYNC, json.dumps({"type": kind, "id": "1"}))
     assert caught.value.id is None
 
 
 def test_stop() -> None:
-    assert APPSYNC.parse('{"type":"stop","id":"1"}') == Stop("1")
+    assert parse(APPSYNC, '{"type":"stop","id":"1"}') == Stop("1")
 
 
 def test_messages_as_the_service_writes_them() -> None:

@@ -11,6 +11,7 @@ from fanout.model import Extensions, Overflow, OverflowPolicy
 from fanout.protocol import APOLLO_WS, APPSYNC, TRANSPORT_WS
 from fanout.protocol.conversation import Start
 from fanout.protocol.extensions import NONE, read_extensions
+from tests.fanout.protocol.parsing import parse
 from tests.fanout.protocol.strategies import fanout_extensions, json_values
 
 
@@ -71,7 +72,7 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
 
 
 def start_of(text: str, dialect: Any) -> Start:
-    command = dialect.parse(text)
+    command = parse(dialect, text)
     assert isinstance(command, Start)
     return command
 

@@ -8,6 +8,7 @@ import pytest
 from fanout.errors import BadRequest, DuplicatedOperation
 from fanout.protocol import TRANSPORT_WS, BadMessage
 from fanout.protocol.conversation import Init, Ping, Pong, Start, Stop
+from tests.fanout.protocol.parsing import parse
 
 
 def write(**message: Any) -> str:
@@ -15,21 +16,23 @@ def write(**message: Any) -> str:
 
 
 def test_init_brings_credentials() -> None:
-    assert TRANSPORT_WS.parse(write(type="connection_init")) == Init({})
-    assert TRANSPORT_WS.parse(write(type="connection_init", payload=None)) == Init({})
-    assert TRANSPORT_WS.parse(write(type="connection_init", payload={"X-Api-Key": "k"})) == Init({"x-api-key": "k"})
+    assert parse(TRANSPORT_WS, write(type="connection_init")) == Init({})
+    assert parse(TRANSPORT_WS, write(type="connection_init", payload=None)) == Init({})
+    assert parse(TRANSPORT_WS, write(type="connection_init", payload={"X-Api-Key": "k"})) == Init({"x-api-key": "k"})
 
 
 def test_subscribe() -> None:
     payload = {"query": "q", "variables": {"a": 1}, "operationName": "O", "extensions": {}}
-    assert TRANSPORT_WS.parse(write(type="subscribe", id="1", payload=payload)) == Start("1", "q", "O", {"a": 1}, {}, 0)
+    assert parse(TRANSPORT_WS, write(type="subscribe", id="1", payload=payload)) == Start(
+        "1", "q", "O", {"a": 1}, {}, 0
+    )
 
 
 def test_complete_ping_and_pong() -> None:
-    assert TRANSPORT_WS.parse(write(type="complete", id="1")) == Stop("1")
-    assert TRANSPORT_WS.parse(write(type="ping")) == Ping(None)
-    assert TRANSPORT_WS.parse(write(type="ping", payload={"a": 1})) == Ping({"a": 1})
-    assert TRANSPORT_WS.parse(write(type="pong", payload={})) == Pong()
+    assert parse(TRANSPORT_WS, write(type="complete", id="1")) == Stop("1")
+    assert parse(TRANSPORT_WS, write(type="ping")) == Ping(None)
+    assert parse(TRANSPORT_WS, write(type="ping", payload={"a": 1})) == Ping({"a": 1})
+    assert parse(TRANSPORT_WS, write(type="pong", payload={})) == Pong()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def test_complete_ping_and_pong() -> None:
 )
 def test_bad_messages(message: dict[str, Any]) -> None:
     with pytest.raises(BadMessage):
-        TRANSPORT_WS.parse(json.dumps(message))
+        parse(TRANSPORT_WS, json.dumps(message))
 
 
 def test_messages() -> None:
@@ -69,7 +72,7 @@ def test_messages() -> None:
 def test_pong_brings_the_payload_back_if_it_can_be_written() -> None:
     assert TRANSPORT_WS.pong(None) == b'{"type":"pong"}'
     assert TRANSPORT_WS.pong({}) == b'{"type":"pong","payload":{}}'
-    deep = TRANSPORT_WS.parse('{"type":"ping","payload":' + '{"a":' * 500 + "1" + "}" * 501)
+    deep = parse(TRANSPORT_WS, '{"type":"ping","payload":' + '{"a":' * 500 + "1" + "}" * 501)
     assert isinstance(deep, Ping)
     assert TRANSPORT_WS.pong(deep.payload) == b'{"type":"pong"}'
 
