@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from loadtest.floor import build_text_parts
 from loadtest.marks import Mark, build_id, name_room
 from loadtest.processes import ProcessError, run_program
-from loadtest.publisher import build_messages
+from loadtest.publisher import build_messages, post
 
 _WS_PROGRAM = Path(__file__).with_name("peer_ws.cjs")
 _WS_PACKAGES = Path(__file__).parent.parent / "tests/conformance/node_modules"
@@ -63,12 +63,7 @@ class Peer:
         """POST events for the one room, one after the other; returns once the peer has answered to the last."""
         for message in build_messages(marks):
             before, after = build_text_parts(message)
-            text = before + build_id(0).encode() + after
-            head = f"POST /publish HTTP/1.1\r\nHost: peer\r\nContent-Length: {len(text)}\r\n\r\n"
-            self.connection.sendall(head.encode() + text)
-            answer = self.connection.recv(65536)
-            if not answer.startswith(b"HTTP/1.1 2"):
-                raise OSError(f"{self.name} answered {answer[:200]!r}")
+            post(self.connection, before + build_id(0).encode() + after, self.name)
 
 
 @contextmanager

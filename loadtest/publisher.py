@@ -7,6 +7,7 @@ shares its core with Redis and the clients, and every microsecond it takes is mi
 from __future__ import annotations
 
 import random
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,8 @@ _TAIL = b"$8\r\nmutation\r\n$%d\r\n%s\r\n$4\r\ndata\r\n" % (len(chat.MUTATION), 
 
 # At some thousand events per second one write for each would take half of the core that clients and Redis share.
 _SHORTEST_PAUSE_S = 0.002
+_HOST, _END_OF_HEAD = b"localhost", b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 Publish = Callable[[Sequence[Mark]], None]
 """Publishes events in order and returns when they are accepted."""
@@ -190,6 +193,30 @@ def draw_rooms(rooms: int, seed: int) -> Callable[[], int]:
     """Random rooms, the same in every run."""
     generator = random.Random(seed)
     return lambda: int(generator.random() * rooms)
+
+
+def post(connection: socket.socket, body: bytes, name: str) -> None:
+    """POST an event to `/publish` of something that the service is compared with; returns when it has answered.
+
+    Raises:
+        OSError: it refused the event, or closed the connection; `name` says who.
+    """
+    connection.sendall(b"POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s" % (_HOST, len(body), body))
+    answer = b""
+    head, end, rest = answer.partition(_END_OF_HEAD)
+    while not end or len(rest) < _read_length(head):
+        data = connection.recv(65536)
+        if not data:
+            raise OSError(f"{name} closed the connection")
+        answer += data
+        head, end, rest = answer.partition(_END_OF_HEAD)
+    if not answer.startswith(b"HTTP/1.1 2"):
+        raise OSError(f"{name} answered {answer[:200]!r}")
+
+
+def _read_length(head: bytes) -> int:
+    found = _LENGTH.search(head)
+    return int(found[1]) if found else 0
 
 
 def _build_xadd(message: bytes) -> bytes:

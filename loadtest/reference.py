@@ -25,7 +25,7 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from loadtest import appsync, chat
 from loadtest.marks import Mark
 from loadtest.processes import run_program
-from loadtest.publisher import build_messages
+from loadtest.publisher import build_messages, post
 
 WEBSOCKETS = "websockets-sansio"
 """uvicorn's fastest implementation; measured against `wsproto` and `websockets`."""
@@ -42,13 +42,7 @@ class Reference:
     def publish(self, marks: Sequence[Mark]) -> None:
         """POST events, one after the other; returns once the last has been broadcast."""
         for message in build_messages(marks):
-            head = f"POST /publish HTTP/1.1\r\nHost: reference\r\nContent-Length: {len(message)}\r\n\r\n"
-            self.connection.sendall(head.encode() + message)
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                answer += self.connection.recv(65536)
-            if not answer.startswith(b"HTTP/1.1 204"):
-                raise OSError(f"the reference server answered {answer[:200]!r}")
+            post(self.connection, message, "the reference server")
 
 
 @contextmanager

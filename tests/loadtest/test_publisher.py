@@ -17,6 +17,7 @@ from loadtest.publisher import (
     build_messages,
     draw_rooms,
     open_publisher,
+    post,
     publish_at_rate,
     publish_with_lead,
 )
@@ -116,3 +117,35 @@ def test_random_rooms_are_the_same_in_every_run():
     rooms = [first() for _ in range(1000)]
     assert rooms == [second() for _ in range(1000)]
     assert set(rooms) == set(range(50))
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        ([b"HTTP/1.1 204 No Content\r\n\r\n"], ""),
+        ([b"HTTP/1.1 2", b"01 Created\r\nContent-Length: 6\r\n", b"\r\nque", b"ued"], ""),
+        ([b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n"], "peer answered b'HTTP/1.1 500"),
+        ([b"HTTP/1.1 201 Cre"], "peer closed the connection"),
+    ],
+)
+def test_an_answer_is_read_as_a_whole(answers, text):
+    ours, theirs = socket.socketpair()
+
+    def answer():
+        request = b""
+        while not request.endswith(b"{}"):
+            request += theirs.recv(100)
+        for part in answers:
+            theirs.sendall(part)
+        theirs.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with ours, theirs:
+        if text:
+            with pytest.raises(OSError, match=text):
+                post(ours, b"{}", "peer")
+        else:
+            post(ours, b"{}", "peer")
+            assert ours.recv(100) == b""
+        thread.join()
