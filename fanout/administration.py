@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from fanout.auth import ApiKeys, Authorizer, Provider, shorten_subject
+from fanout.auth import ApiKeys, Authorizer, FieldRules, Provider, list_warnings, read_modes, shorten_subject
 from fanout.engine import Wheel
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded
 from fanout.gateway import Ended, Oversight
@@ -28,6 +28,7 @@ logger = logging.getLogger("fanout.administration")
 # How long an order waits for the answers of all gateways. Planning 10,000 documents anew takes 15 s.
 _WAIT_S, _RELOAD_WAIT_S = 2.0, 30.0
 _CHECK_MS = 1000
+_MAX_WARNINGS = 10
 
 
 class Announced(Protocol):
@@ -64,6 +65,31 @@ def build_authorizer(
         providers,
         settings.auth_mode if settings.anonymous else None,
     )
+
+
+def build_api(schema: ApiSchema, settings: Settings) -> Api:
+    """What is served by these settings, each field open to whom the schema's directives say.
+
+    Raises:
+        ConfigurationError: settings that do not fit the schema, or a default mode that nobody could come in by.
+    """
+    rules = FieldRules(schema.authorization, read_modes(settings), schema.root_types)
+    return Api(schema, settings, rules.access_of)
+
+
+def describe_directives(schema: ApiSchema, settings: Settings) -> list[str]:
+    """Authorization directives that do not do what they say by these settings: `FILE:LINE: what and why`."""
+    source = settings.schema_path or "schema"
+    return [f"{source}:{warning}" for warning in list_warnings(schema.authorization, read_modes(settings))]
+
+
+def warn_of_directives(schema: ApiSchema, settings: Settings) -> None:
+    """Log the same; of many the first."""
+    warnings = describe_directives(schema, settings)
+    for warning in warnings[:_MAX_WARNINGS]:
+        logger.warning("%s", warning)
+    if len(warnings) > _MAX_WARNINGS:
+        logger.warning("%d more directives are like that: `fanout check` lists them", len(warnings) - _MAX_WARNINGS)
 
 
 class Administration:
@@ -276,6 +302,12 @@ class Administration:
                     return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
 
                 ended.append(await self._oversight.change_api(replan, lambda: self._api.become(api)))
+            elif changed:
+                self._api.open_as(api)
+            if changed:
+                warn_of_directives(schema, settings)
+                # In the step of the event loop in which the rules have changed.
+                ended.append(self._oversight.end_denied(self._api.find_denial))
             # Last: what a defect has kept from being applied is a change for the next reload too.
             self._settings = settings
             self._metrics.reloads["applied"] += 1
@@ -302,7 +334,7 @@ class Administration:
         settings, ignored = renew_settings(self._settings, self._source)
         schema = self._load_schema(settings)
         authorizer = build_authorizer(settings, self._now, self._build_providers(settings))
-        return settings, ignored, schema, Api(schema, settings), authorizer
+        return settings, ignored, schema, build_api(schema, settings), authorizer
 
 
 def _tell_change(fault: ClientFault) -> SubscriptionEnded:

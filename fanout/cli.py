@@ -16,12 +16,12 @@ import orjson
 import typer
 
 from fanout import __version__, banner, client
+from fanout.administration import build_api, describe_directives, warn_of_directives
 from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
 from fanout.model import AuthMode
-from fanout.schema import Api
 from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
@@ -91,8 +91,9 @@ def serve(
     }
     settings = load_settings(options, os.environ, config)
     configure_logging(settings.log_level)
-    # Before anything is started, so that a bad template or stream is told.
-    served = Api(load_schema(settings.schema_path), settings)
+    # Before anything is started, so that what does not fit the schema is told.
+    served = build_api(load_schema(settings.schema_path), settings)
+    warn_of_directives(served.schema, settings)
     # Where API keys are not the usual way in, none is let in that nobody asked for.
     made = ("api_key", "publisher_key") if settings.auth_mode is AuthMode.API_KEY else ("publisher_key",)
     generated = {name: generate_key() for name in made if not getattr(settings, name)}
@@ -176,11 +177,13 @@ def check(
     schema: Annotated[Path, typer.Argument(help="SDL file.")],
     config: ConfigOption = None,
 ) -> None:
-    """Check a schema, and with --config also the filter templates, without serving."""
+    """Check a schema, and with --config also the filter templates and authorization modes, without serving."""
     settings = load_settings({"schema": schema}, os.environ, config)
     checked = load_schema(schema)
-    Api(checked, settings)
+    build_api(checked, settings)
     print(banner.describe_schema(checked, str(schema)))
+    for warning in describe_directives(checked, settings):
+        print(f"warning: {warning}")
 
 
 @app.command()

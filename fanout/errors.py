@@ -4,6 +4,7 @@
     ├── ClientFault           the client's mistake: answered, never logged above info
     │   ├── BadRequest        a message, document, variable or filter that is not acceptable
     │   ├── Unauthorized      missing, wrong or expired credentials
+    │   ├── FieldDenied       a field that is not open to who asks
     │   ├── LimitExceeded     a limit of the deployment, named in the message
     │   ├── PositionExpired   not everything after a position is there any more
     │   ├── DuplicatedOperation   an id that is in use on the same connection
@@ -78,6 +79,21 @@ class Unauthorized(ClientFault):
 
     def __init__(self, message: str = "You are not authorized to make this call.", **fields: Any) -> None:
         super().__init__(message, **fields)
+
+
+class FieldDenied(ClientFault):
+    """A field that is not open to who asks, in AppSync's words.
+
+    Args:
+        type_name: the object type.
+        field_name: the field.
+    """
+
+    default_type = "Unauthorized"
+    default_code = None
+
+    def __init__(self, type_name: str, field_name: str) -> None:
+        super().__init__(f"Not Authorized to access {field_name} on type {type_name}")
 
 
 class LimitExceeded(ClientFault):

@@ -83,10 +83,12 @@ class AuthDirective:
     Args:
         name: without `@`, for example `aws_iam`.
         cognito_groups: groups any one of which suffices; empty where none are named.
+        line: where it stands in the SDL, from 1; 0 where unknown.
     """
 
     name: str
     cognito_groups: tuple[str, ...] = ()
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

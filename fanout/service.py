@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from fanout.administration import Administration, build_authorizer
+from fanout.administration import Administration, build_api, build_authorizer
 from fanout.auth import Provider, Refusals
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
@@ -36,7 +36,7 @@ from fanout.gateway import (
 )
 from fanout.metrics import Metrics
 from fanout.model import Event
-from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
+from fanout.schema import ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
 from fanout.trust import KeySets, build_client, build_providers
 from fanout.web import Entrance, create_app
@@ -178,7 +178,7 @@ def _reload_on_hangup(server: Server, administration: Administration) -> Iterato
 async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
 ) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
-    api = Api(load_schema(settings.schema_path), settings)
+    api = build_api(load_schema(settings.schema_path), settings)
     http = build_client()
     key_sets = KeySets(http)
 

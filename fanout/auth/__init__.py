@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
 from fanout.auth.authorizer import Authorizer, Decision, Provider
+from fanout.auth.fields import FieldRules, Modes, list_warnings, read_modes
 from fanout.auth.iam import IamProvider
 from fanout.auth.refusals import Refusals
 from fanout.auth.tokens import (
@@ -30,7 +31,9 @@ __all__ = [
     "Authorizer",
     "CognitoRules",
     "Decision",
+    "FieldRules",
     "IamProvider",
+    "Modes",
     "OidcRules",
     "Provider",
     "PublicKey",
@@ -39,7 +42,9 @@ __all__ = [
     "TokenRules",
     "generate_key",
     "is_identity_name",
+    "list_warnings",
     "parse_key_set",
+    "read_modes",
     "read_token",
     "refuse",
     "shorten_subject",

@@ -92,7 +92,11 @@ def read_authorization(
         GraphQLError: groups that are not strings.
     """
     return tuple(
-        AuthDirective(directive.name.value, tuple(group.value for group in _read_strings(directive, "cognito_groups")))
+        AuthDirective(
+            directive.name.value,
+            tuple(group.value for group in _read_strings(directive, "cognito_groups")),
+            directive.loc.start_token.line if directive.loc else 0,
+        )
         for node in nodes
         if node is not None
         for directive in node.directives or ()

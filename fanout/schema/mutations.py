@@ -9,6 +9,9 @@ There are no resolvers yet. A query field is null. A mutation's result is its in
 
 As in AppSync, a mutation makes an event when its result is not null, and the event has the fields that the mutation
 selected and no others, by name, whatever their aliases. Responses and errors are graphql-core's, word for word.
+
+A field that is not open to who asks is null, in the response and in the event, with AppSync's error; nulls where none
+can be go up as always. A mutation that is not open is not executed.
 """
 
 from __future__ import annotations
@@ -38,13 +41,14 @@ from graphql import (
     specified_rules,
 )
 
-from fanout.errors import ConfigurationError
+from fanout.errors import ConfigurationError, FieldDenied
 from fanout.model import NewEvent
+from fanout.schema.access import Access
 from fanout.schema.documents import Document, DocumentReader, Errors, find_operation
 from fanout.schema.lru import Lru
 from fanout.schema.projection import Projection
 from fanout.schema.sdl import ApiSchema
-from fanout.schema.selection import TYPENAME, SelectionCompiler
+from fanout.schema.selection import TYPENAME, SelectionCompiler, close_places
 from fanout.schema.wording import format_errors
 from fanout.settings import Settings
 
@@ -100,7 +104,11 @@ class MutationExecutor:
         self._new_id = new_id
 
     def execute(
-        self, query: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        operation_name: str | None = None,
+        access: Access | None = None,
     ) -> MutationResult:
         """Execute one operation of a document. Never waits; a client's mistakes are in the response.
 
@@ -108,6 +116,7 @@ class MutationExecutor:
             query: the document.
             variables: JSON values by name.
             operation_name: which operation; None or empty where there is one only.
+            access: which fields are open to who asks; None: all.
         """
         document = self._read(query)
         if not isinstance(document, Document):
@@ -119,7 +128,7 @@ class MutationExecutor:
             return _refuse(
                 GraphQLError("Subscriptions are served over WebSocket: connect to this path with one.", operation)
             )
-        execution = _Execution(document, self._build_value)
+        execution = _Execution(document, self._build_value, access)
         result = execute_sync(
             self._schema,
             document.node,
@@ -133,7 +142,10 @@ class MutationExecutor:
         except orjson.JSONEncodeError:
             # Only in scalars of the schema's author; the response holds the same value.
             return _refuse(GraphQLError("The mutation's result cannot be written as JSON.", operation))
-        return MutationResult(dict(result.formatted), events)
+        response = dict(result.formatted)
+        if access is not None and result.errors:
+            response["errors"] = [_format_error(error) for error in result.errors]
+        return MutationResult(response, events)
 
     def _read(self, query: str) -> Document | Errors:
         document: Document | Errors | None = self._documents.get(query)
@@ -196,13 +208,18 @@ class MutationExecutor:
 class _Execution:
     """One run of a document: resolves its fields, and remembers what the mutations of it resulted in."""
 
-    def __init__(self, document: Document, build_value: Callable[[GraphQLField, dict[str, Any]], Any]) -> None:
+    def __init__(
+        self, document: Document, build_value: Callable[[GraphQLField, dict[str, Any]], Any], access: Access | None
+    ) -> None:
         self._document = document
         self._build_value = build_value
+        self._access = access
         self._results: list[tuple[GraphQLResolveInfo[Any], Any]] = []
 
     # Positional only: an argument of the API may be called `source` or `info`.
     def resolve(self, source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
+        if self._access is not None and not self._access.may_use(info.parent_type.name, info.field_name):
+            raise FieldDenied(info.parent_type.name, info.field_name)
         if info.parent_type is info.schema.mutation_type:
             value = self._build_value(info.parent_type.fields[info.field_name], arguments)
             self._results.append((info, value))
@@ -219,10 +236,28 @@ class _Execution:
             selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
         except GraphQLError:
             return None
+        if self._access is not None:
+            selection = close_places(selection, self._access.may_use)
         # Errors are in the response already; here they only make nulls.
         data, _ = Projection(info.schema, selection).complete(value)
         result = data[info.field_name] if data is not None else None
         return None if result is None else NewEvent(info.field_name, orjson.dumps(result))
+
+
+def _format_error(error: GraphQLError) -> dict[str, Any]:
+    """AppSync's entry for a field that is not open (as in captures), graphql-core's for everything else."""
+    formatted: dict[str, Any] = {**error.formatted}
+    if not isinstance(error.original_error, FieldDenied):
+        return formatted
+    locations = [{**location, "sourceName": None} for location in formatted.get("locations", ())]
+    return {
+        "path": formatted.get("path"),
+        "data": None,
+        "errorType": error.original_error.error_type,
+        "errorInfo": None,
+        "locations": locations,
+        "message": error.message,
+    }
 
 
 def _choose_input(field: GraphQLField, arguments: dict[str, Any]) -> Any:

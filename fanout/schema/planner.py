@@ -32,6 +32,7 @@ from graphql.execution.values import VariableValues
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, DuplicatedOperation
 from fanout.model import AuthMode, Identity, SubscribeRequest
+from fanout.schema.access import Access, Verdicts
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.documents import Document, DocumentReader, find_operation
 from fanout.schema.lru import Lru
@@ -130,8 +131,10 @@ class SubscriptionPlanner:
         self._operations: Lru[tuple[str, str | None], _Operation] = Lru(_MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT)
         self._plans: Lru[PlanSource, Plan] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
         self._projections: WeakValueDictionary[str, Projection] = WeakValueDictionary()
+        self.verdicts = Verdicts()
+        """Which selections are open to whom."""
 
-    def plan(self, request: SubscribeRequest, identity: Identity) -> Plan:
+    def plan(self, request: SubscribeRequest, identity: Identity, access: Access | None = None) -> Plan:
         """Check a subscription and work out whom it gets what of. Never waits.
 
         Takes 2 us for a document and variables seen before, 60 us for new variables, else 1.5 ms and more.
@@ -139,16 +142,20 @@ class SubscriptionPlanner:
         Args:
             request: what the client sent.
             identity: who it is, for templates that ask.
+            access: which fields are open to it; None: all.
 
         Raises:
             BadRequest: an invalid document, variable or filter; `errors` has all of them.
             DuplicatedOperation: more than one root field (AppSync's error for it).
+            FieldDenied: the selection touches a field that is not open.
             Unauthorized: the identity lacks a claim that the field's filter template needs.
         """
         name = request.operation_name or None
         variables = _write_variables(request.variables)
         plan = self._plans.get(PlanSource(request.query, name, variables))
         if plan is not None:
+            if access is not None:
+                self.verdicts.check(plan.projection, access)
             return plan
         operation = self._operations.get((request.query, name))
         if operation is None:
@@ -159,6 +166,8 @@ class SubscriptionPlanner:
         try:
             arguments = get_argument_values(operation.field, operation.root, values)
             projection = self._find_projection(operation, values)
+            if access is not None:
+                self.verdicts.check(projection, access)
             filter_ = self._build_filter(operation, arguments, identity)
             invalidating = self._invalidations.get(field_name)
             invalidation = invalidating.fill(arguments, identity) if invalidating else None
@@ -186,11 +195,16 @@ class SubscriptionPlanner:
         return self._invalidations.keys()
 
     def replan(
-        self, plan: Plan, former: SubscriptionPlanner, identity: Identity | None = None
+        self,
+        plan: Plan,
+        former: SubscriptionPlanner,
+        identity: Identity | None = None,
+        access: Access | None = None,
     ) -> Plan | Changed | ClientFault:
         """What has become of a plan of a former planner: a new one for the same events, or why there is none.
 
         `identity`: who it is made for now; None: whoever it was made for.
+        `access`: which fields are open to it; None: all.
 
         What the API's owner has set for the field counts as a change whatever it was: subscribers who share the plan's
         filter may differ in the arguments that a new template asks for.
@@ -201,7 +215,7 @@ class SubscriptionPlanner:
         source = plan.source
         request = SubscribeRequest(source.query, source.operation_name, orjson.loads(source.variables), {})
         try:
-            planned = self.plan(request, identity or plan.identity or _NOBODY)
+            planned = self.plan(request, identity or plan.identity or _NOBODY, access)
         except ClientFault as fault:
             return fault
         # The other filter too: an argument of another type would leave it waiting for payloads of the former one.

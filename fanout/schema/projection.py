@@ -30,7 +30,7 @@ from graphql import (
     is_non_null_type,
 )
 
-from fanout.schema.selection import TYPENAME, AbstractSelection, ObjectSelection, SelectedField
+from fanout.schema.selection import TYPENAME, AbstractSelection, ObjectSelection, SelectedField, list_places
 
 Path = tuple[Any, str | int] | None
 """Where a value stands: (the place above, name or index). Linked, so that going down costs one small tuple."""
@@ -71,11 +71,13 @@ class Projection:
         selection: of the subscription type, with exactly one field.
     """
 
-    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "_names", "key")
+    __slots__ = ("__weakref__", "_alias", "_complete", "_is_required", "_name", "_names", "fields", "key")
 
     def __init__(self, schema: GraphQLSchema, selection: ObjectSelection) -> None:
         [field] = selection.fields
         self.key = selection.key
+        self.fields = list_places(selection)
+        """All fields that it reads, as (type, field)."""
         self._alias = field.response_key
         self._name = field.name
         self._names = _list_names(field.selection)

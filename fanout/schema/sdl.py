@@ -70,13 +70,11 @@ class ApiSchema:
         """Fields of `Subscription` that an event of this mutation reaches; empty where none is linked."""
         return self.links.get(mutation, ())
 
-    def authorization_of(self, type_name: str, field_name: str | None = None) -> tuple[AuthDirective, ...]:
-        """The directives that hold for a type, or for a field: its own, or else its type's.
-
-        Empty: the API's default authorization mode holds.
-        """
-        own = self.authorization.get((type_name, field_name), ())
-        return own or self.authorization.get((type_name, None), ())
+    @property
+    def root_types(self) -> frozenset[str]:
+        """Names of the types of queries, mutations and subscriptions."""
+        types = (self.graphql.query_type, self.graphql.mutation_type, self.graphql.subscription_type)
+        return frozenset(type_.name for type_ in types if type_ is not None)
 
 
 def parse_schema(sdl: str, source: str = "schema") -> ApiSchema:

@@ -7,8 +7,8 @@ Rules: GraphQL specification, section 6.3.2 "Field Collection".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from graphql import (
     FieldNode,
@@ -35,6 +35,7 @@ from graphql.execution.values import VariableValues
 from fanout.schema.documents import MAX_SELECTED_FIELDS
 
 TYPENAME = "__typename"
+_NOWHERE = ""  # no field has this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,50 @@ class SelectionCompiler:
             return True
         conditional = self._schema.get_type(condition)
         return is_abstract_type(conditional) and self._schema.is_sub_type(conditional, type_)
+
+
+def list_places(selection: ObjectSelection) -> tuple[tuple[str, str], ...]:
+    """All fields that a selection reads, as (object type, field): each once, outer ones first, without `__typename`."""
+    places: dict[tuple[str, str], None] = {}
+    pending: list[ObjectSelection] = [selection]
+    for each in pending:
+        for field in each.fields:
+            if field.name != TYPENAME:
+                places[each.type.name, field.name] = None
+            match field.selection:
+                case ObjectSelection() as nested:
+                    pending.append(nested)
+                case AbstractSelection(by_type=by_type):
+                    pending.extend(by_type.values())
+                case None:
+                    pass
+    return tuple(places)
+
+
+def close_places(selection: ObjectSelection, is_open: Callable[[str, str], bool]) -> ObjectSelection:
+    """The same selection, in which fields that are not open read what no event has: their values come out as null."""
+    return ObjectSelection(
+        selection.type,
+        tuple(
+            replace(field, name=field.name if is_open(selection.type.name, field.name) else _NOWHERE, selection=nested)
+            for field in selection.fields
+            for nested in (_close_nested(field.selection, is_open),)
+        ),
+        selection.key,
+    )
+
+
+def _close_nested(
+    selection: ObjectSelection | AbstractSelection | None, is_open: Callable[[str, str], bool]
+) -> ObjectSelection | AbstractSelection | None:
+    match selection:
+        case ObjectSelection():
+            return close_places(selection, is_open)
+        case AbstractSelection():
+            by_type = {name: close_places(each, is_open) for name, each in selection.by_type.items()}
+            return AbstractSelection(selection.type, by_type, selection.key)
+        case None:
+            return None
 
 
 def _write_key(field: SelectedField) -> str:

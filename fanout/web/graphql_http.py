@@ -59,12 +59,12 @@ def build_graphql_router(
         body = await read_body(request, limits.graphql_body_bytes)
         asked = _try_to_parse(body)
         call = _describe_call(request, body, asked)
-        await entrance.admit(request, lambda: authorizer.authorize_client(call))
+        identity = await entrance.admit(request, lambda: authorizer.authorize_client(call))
         if isinstance(asked, ClientFault):
             raise asked
         # Before anything is looked at or changed: what is published from here on comes after it.
         position = await find_position() if asked.wants_position else None
-        result = api.executor.execute(asked.query, asked.variables, asked.operation_name)
+        result = api.execute(asked.query, asked.variables, asked.operation_name, identity)
         if result.events:
             try:
                 await publish(result.events)

@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 import pytest
 
-from fanout.administration import Administration, build_authorizer
-from fanout.errors import BadRequest
+from fanout.administration import Administration, build_api, build_authorizer, warn_of_directives
+from fanout.errors import BadRequest, FieldDenied
 from fanout.gateway import Ended
 from fanout.metrics import Metrics
-from fanout.model import Call, CallKind, Identity
-from fanout.schema import Api
+from fanout.model import AuthMode, Call, CallKind, Identity, SubscribeRequest
+from fanout.schema import parse_schema
 from fanout.service import load_schema
-from fanout.settings import SettingsSource
+from fanout.settings import Settings, SettingsSource
 from tests.served import wait_until_async
 
 SDL = """
@@ -73,6 +73,11 @@ class Oversight:
         commit()
         return Ended(0, 1)
 
+    def end_denied(self, find_denial: Any) -> Ended:
+        self.find_denial = find_denial
+        self.done.append("denied")
+        return Ended(0, 5)
+
     def list_connections(self, after: str, limit: int, subject: str) -> list[Any]:
         self.done.append(("list", after, limit, subject))
         return []
@@ -102,7 +107,7 @@ class Deployment:
         self.write()
         self.source = SettingsSource({}, {}, self.config, {"publisher_key": ("generated",)})
         settings = self.source.read()
-        self.api = Api(load_schema(settings.schema_path), settings)
+        self.api = build_api(load_schema(settings.schema_path), settings)
         self.now_s = 1_700_000_000.0
         self.authorizer = build_authorizer(settings, lambda: self.now_s)
         self.oversight: Any = Oversight()
@@ -200,9 +205,9 @@ async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_res
     (report,) = (await deployment.administration.reload())["reports"]
     assert report["changed"] == ["api_key", "admin_key", "log_level", "schema"]
     assert report["ignored"] == ["port", "redis_url"]
-    assert report["ended"] == {"connections": 1, "subscriptions": 1}
+    assert report["ended"] == {"connections": 1, "subscriptions": 6}
     assert deployment.oversight.revoked == [one]
-    assert deployment.oversight.done == ["api"]
+    assert deployment.oversight.done == ["api", "denied"]
     assert "b: Int" in deployment.api.schema.sdl
     assert deployment.levels == ["error"]
     _identify(deployment, "three")
@@ -250,7 +255,46 @@ async def test_what_a_defect_has_kept_from_being_applied_is_applied_by_the_next_
     monkeypatch.undo()
     (report,) = (await deployment.administration.reload())["reports"]
     assert report["changed"] == ["subscriptions"]
-    assert deployment.oversight.done == ["api"]
+    assert deployment.oversight.done == ["api", "denied"]
+
+
+async def test_a_reload_changes_what_fields_are_open_to(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    someone = Identity(AuthMode.API_KEY)
+    plan = deployment.api.plan(SubscribeRequest("subscription { onM(id: 1) { id } }", None, {}, {}), someone)
+    planner = deployment.api.planner
+    iam = '\n[iam]\nusers = [{{ access_key_id = "a", secret_access_key = "s" }}]\n'
+    deployment.write(file=FILE.replace("api_key", 'auth_mode = "AWS_IAM"\napi_key') + iam)
+    (report,) = (await deployment.administration.reload())["reports"]
+    assert report["changed"] == ["auth_mode", "iam"]
+    assert report["ended"]["subscriptions"] == 5
+    assert deployment.oversight.done == ["denied"]
+    # By modes alone nothing is planned anew, and fields are asked about by the new ones.
+    assert deployment.api.planner is planner
+    assert isinstance(deployment.oversight.find_denial(plan, someone), FieldDenied)
+    assert deployment.oversight.find_denial(plan, Identity(AuthMode.IAM)) is None
+    # A directive in the schema alone is a change too; one of a mode that is not there is told.
+    deployment.write(SDL.replace("type M {", "type M @aws_oidc {"))
+    await deployment.administration.reload()
+    assert deployment.api.planner is not planner
+    assert "api.graphql:3: @aws_oidc on type M lets nobody in: OPENID_CONNECT is not configured" in caplog.text
+    with pytest.raises(FieldDenied):
+        deployment.api.plan(SubscribeRequest("subscription { onM(id: 1) { id } }", None, {}, {}), someone)
+
+
+async def test_a_default_mode_without_a_provider_is_not_taken(deployment: Deployment) -> None:
+    deployment.write(file=FILE.replace("api_key", 'auth_mode = "AWS_IAM"\napi_key'))
+    (error,) = (await deployment.administration.reload())["errors"]
+    assert "auth_mode: AWS_IAM is the default mode, but nobody could come in by it: give [iam]" in error["message"]
+
+
+def test_of_many_directives_that_do_nothing_the_first_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    fields = "\n".join(f"f{number}: Int @aws_iam" for number in range(30))
+    warn_of_directives(parse_schema(f"type Query {{\n{fields}\n}}"), Settings())
+    assert "schema:11: @aws_iam on Query.f9" in caplog.text
+    assert "f10" not in caplog.text
+    assert "20 more directives are like that" in caplog.text
 
 
 async def test_each_gateway_reports_on_a_reload_of_all(deployment: Deployment) -> None:

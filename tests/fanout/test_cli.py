@@ -65,6 +65,23 @@ def test_a_bad_filter_template_is_found_by_check(tmp_path: Path) -> None:
     assert "onNothing" in result.stderr
 
 
+def test_check_warns_of_directives_of_modes_that_are_not_there(tmp_path: Path) -> None:
+    schema = tmp_path / "a.graphql"
+    schema.write_text("type Query {\n  a: Int @aws_iam\n}\n")
+    result = run_command("check", str(schema))
+    assert (result.returncode, result.stderr) == (0, "")
+    _, warning = result.stdout.splitlines()
+    assert warning.startswith(f"warning: {schema}:2: @aws_iam on Query.a lets nobody in: AWS_IAM is not configured")
+    config = tmp_path / "fanout.toml"
+    config.write_text('[iam]\nusers = [{access_key_id = "a", secret_access_key = "s"}]\n')
+    assert "warning" not in run_command("check", str(schema), "--config", str(config)).stdout
+    config.write_text('auth_mode = "AWS_IAM"\n')
+    for command in (("check", str(schema)), ("serve", "--schema", str(schema), "--port", "0")):
+        result = run_command(*command, "--config", str(config))
+        assert result.returncode == 2
+        assert "fanout: auth_mode: AWS_IAM is the default mode, but nobody could come in by it" in result.stderr
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

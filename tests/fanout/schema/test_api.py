@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from fanout.errors import FieldDenied
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema import Api, Changed, Plan, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
@@ -40,6 +43,41 @@ def test_a_plan_is_made_anew_from_what_it_was_made_from() -> None:
     assert (anew.filter.key, anew.source, anew.identity) == (plan.filter.key, plan.source, someone)
     assert isinstance(Api(parse_schema(ONE), Settings()).planner.replan(plan, api.planner), Changed)
     assert api.planner.invalidation_fields == set()
+
+
+class Reader:
+    """May use all but what is named."""
+
+    def __init__(self, *closed: str) -> None:
+        self.closed = closed
+
+    def may_use(self, type_name: str, field_name: str) -> bool:
+        return f"{type_name}.{field_name}" not in self.closed
+
+
+def test_what_is_open_is_asked_for_each_identity_and_can_change() -> None:
+    someone = Identity("JWT")
+    closed = {"JWT": Reader("Subscription.onM", "Mutation.m")}
+    api = Api(parse_schema(ONE), Settings(), lambda identity: closed.get(identity.mode))
+    request = SubscribeRequest("subscription { onM }", None, {}, {})
+    plan = api.plan(request, NOBODY)
+    assert api.find_denial(plan, NOBODY) is None
+    assert api.recheck(plan, NOBODY) is None
+    with pytest.raises(FieldDenied):
+        api.plan(request, someone)
+    for denial in (api.find_denial(plan, someone), api.recheck(plan, someone)):
+        assert isinstance(denial, FieldDenied)
+        assert denial.message == "Not Authorized to access onM on type Subscription"
+    # A reload plans for nobody in particular; who may is looked at by itself.
+    assert isinstance(api.planner.replan(plan, api.planner), Plan)
+    assert api.execute("{ a }", {}, None, NOBODY).response == {"data": {"a": None}}
+    (error,) = api.execute("mutation { m }", {}, None, someone).response["errors"]
+    assert error["errorType"] == "Unauthorized"
+    api.open_as(Api(parse_schema(ONE), Settings()))
+    assert api.find_denial(plan, someone) is None
+    api.become(Api(parse_schema(ONE), Settings(), lambda _: Reader("Subscription.onM")))
+    with pytest.raises(FieldDenied):
+        api.plan(request, NOBODY)
 
 
 def test_a_plan_whose_invalidation_filter_comes_out_differently_has_changed() -> None:

@@ -216,6 +216,104 @@ def test_a_null_that_takes_all_data_leaves_earlier_events() -> None:
     assert events(done) == [("shout", "x")]
 
 
+class Closed:
+    """An access to everything but some places."""
+
+    def __init__(self, *places: str) -> None:
+        self._places = places
+
+    def may_use(self, type_name: str, field_name: str) -> bool:
+        return f"{type_name}.{field_name}" not in self._places
+
+
+def deny(field: str, type_name: str, path: list[str | int], query: str, node: str = "") -> dict[str, Any]:
+    """AppSync's entry, as captured (amplify-category-api, issue 2422); `node` is how the field stands in the query."""
+    column = query.rindex(node or f"{field} ") + 1
+    return {
+        "path": path,
+        "data": None,
+        "errorType": "Unauthorized",
+        "errorInfo": None,
+        "locations": [{"line": 1, "column": column, "sourceName": None}],
+        "message": f"Not Authorized to access {field} on type {type_name}",
+    }
+
+
+def run_closed(query: str, *places: str) -> MutationResult:
+    return executor().execute(query, None, None, Closed(*places))
+
+
+def test_a_closed_field_is_null_in_response_and_event() -> None:
+    query = 'mutation { createPost(input: {title: "t", author: {name: "n"}}) { id heading: title author { name } } }'
+    done = run_closed(query, "Post.title", "Author.name")
+    assert done.response == {
+        "data": {"createPost": {"id": "id-1", "heading": None, "author": {"name": None}}},
+        "errors": [
+            deny("title", "Post", ["createPost", "heading"], query, "heading"),
+            deny("name", "Author", ["createPost", "author", "name"], query),
+        ],
+    }
+    assert events(done) == [("createPost", {"id": "id-1", "title": None, "author": {"name": None}})]
+    assert b'"t"' not in done.events[0].data
+    assert b'"n"' not in done.events[0].data
+
+
+def test_a_closed_mutation_is_not_executed_and_publishes_nothing() -> None:
+    one = executor()
+    query = 'mutation { createPost(input: {title: "t"}) { id } shout(text: "x") }'
+    done = one.execute(query, None, None, Closed("Mutation.createPost"))
+    assert done.response == {
+        "data": {"createPost": None, "shout": "x"},
+        "errors": [deny("createPost", "Mutation", ["createPost"], query, "createPost")],
+    }
+    assert events(done) == [("shout", "x")]
+    assert one._new_id() == "id-1"  # none was taken
+
+
+def test_a_closed_field_that_cannot_be_null_takes_what_is_around_it_away() -> None:
+    query = 'mutation { createPost(input: {title: "t"}) { id title } }'
+    done = run_closed(query, "Post.id")
+    assert done.response == {"data": {"createPost": None}, "errors": [deny("id", "Post", ["createPost", "id"], query)]}
+    assert events(done) == []
+    query = "mutation { addPost { id } }"
+    done = run_closed(query, "Mutation.addPost")
+    assert done.response == {"data": None, "errors": [deny("addPost", "Mutation", ["addPost"], query)]}
+    assert events(done) == []
+    done = run_closed('mutation { many(posts: [{title: "a"}]) { title ...F } } fragment F on Post { id }', "Post.title")
+    assert done.response["data"] == {"many": [{"title": None, "id": "id-1"}]}
+    assert events(done) == [("many", [{"title": None, "id": "id-1"}])]
+
+
+def test_of_an_interface_the_object_type_s_field_counts() -> None:
+    query = "mutation { addShape(input: {radius: 2, area: 3}) { __typename id area } }"
+    assert "errors" not in run_closed(query, "Shape.area", "Square.area").response
+    done = run_closed(query, "Circle.area")
+    assert done.response["errors"] == [deny("area", "Circle", ["addShape", "area"], query)]
+    assert events(done) == [("addShape", {"__typename": "Circle", "id": "id-1", "area": None})]
+    nested = (
+        "mutation { addShape(input: {side: 1, inner: {radius: 1, area: 2}}) { id ... on Square { inner { area } } } }"
+    )
+    assert events(run_closed(nested, "Circle.area")) == [
+        ("addShape", {"id": "id-1", "inner": {"area": None, "__typename": "Circle"}, "__typename": "Square"})
+    ]
+
+
+def test_a_closed_query_is_told_and_introspection_is_open() -> None:
+    done = run_closed("{ version __typename }", "Query.version")
+    assert done.response["data"] == {"version": None, "__typename": "Query"}
+    assert done.response["errors"] == [deny("version", "Query", ["version"], "{ version __typename }")]
+    query = get_introspection_query()
+    assert run_closed(query, "Query.version").response == graphql_sync(SCHEMA.graphql, query).formatted
+
+
+def test_other_errors_stay_as_they_are() -> None:
+    query = "mutation { addThing(input: {area: 1}) { __typename } none { id } }"
+    done = run_closed(query, "Mutation.none")
+    other, denied = done.response["errors"]
+    assert other == run(query).response["errors"][0]
+    assert denied["errorType"] == "Unauthorized"
+
+
 def test_queries_are_null_until_there_are_resolvers() -> None:
     assert run("{ version }") == MutationResult({"data": {"version": None}}, ())
     done = run("{ strict }")

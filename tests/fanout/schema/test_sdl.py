@@ -121,7 +121,7 @@ def test_definitions_that_repeat_ours_are_tolerated_as_in_exported_schemas() -> 
         scalar.coerce_output_value("yesterday")
 
 
-def test_authorization_directives_are_kept_and_a_field_replaces_its_type() -> None:
+def test_authorization_directives_are_kept_with_their_place() -> None:
     schema = parse_schema(
         """
         type Query @aws_api_key { a: Int b: Int @aws_iam @aws_lambda }
@@ -130,11 +130,13 @@ def test_authorization_directives_are_kept_and_a_field_replaces_its_type() -> No
         """
     )
     of_type = (AuthDirective("aws_api_key"), AuthDirective("aws_oidc"))
-    assert schema.authorization_of("Query") == of_type
-    assert schema.authorization_of("Query", "a") == of_type
-    assert schema.authorization_of("Query", "b") == (AuthDirective("aws_iam"), AuthDirective("aws_lambda"))
-    assert schema.authorization_of("Query", "c") == (AuthDirective("aws_cognito_user_pools", ("admins",)),)
-    assert schema.authorization_of("Other", "d") == schema.authorization_of("Nope") == ()
+    assert schema.authorization == {
+        ("Query", None): of_type,
+        ("Query", "b"): (AuthDirective("aws_iam"), AuthDirective("aws_lambda")),
+        ("Query", "c"): (AuthDirective("aws_cognito_user_pools", ("admins",)),),
+    }
+    assert [each.line for each in schema.authorization["Query", None]] == [2, 3]
+    assert schema.root_types == {"Query"}
 
 
 def test_the_chat_schema_is_valid_and_shows_every_kind_of_argument() -> None:

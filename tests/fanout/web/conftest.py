@@ -115,9 +115,14 @@ def administration() -> RememberingAdministration:
 
 
 @pytest.fixture
-def app(bus: RememberingBus, administration: RememberingAdministration, schema: ApiSchema) -> FastAPI:
+def api(schema: ApiSchema) -> Api:
+    return Api(schema, Settings())
+
+
+@pytest.fixture
+def app(bus: RememberingBus, administration: RememberingAdministration, api: Api) -> FastAPI:
     return create_app(
-        api=Api(schema, Settings()),
+        api=api,
         publish=bus.publish,
         authorizer=Authorizer(ApiKeys([CLIENT_KEY]), ApiKeys([PUBLISHER_KEY]), ApiKeys([ADMIN_KEY])),
         administration=administration,

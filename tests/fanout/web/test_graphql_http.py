@@ -12,7 +12,11 @@ from graphql import get_introspection_query
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanout.auth import FieldRules, Modes
 from fanout.errors import BadRequest
+from fanout.model import AuthDirective, AuthMode
+from fanout.schema import Api
+from fanout.settings import Settings
 from fanout.web.body import HttpLimits
 from fanout.web.graphql_http import GraphqlRequest, parse_request
 from tests.fanout.web.conftest import AWAY, PUBLISHER_KEY, RememberingBus
@@ -35,6 +39,35 @@ async def test_a_mutation_publishes_what_it_selected(subscriber: httpx.AsyncClie
     [event] = bus.events
     assert event.mutation == "createMessage"
     assert orjson.loads(event.data) == {"id": created["id"], "roomId": "r1", "text": "hi"}
+
+
+async def test_closed_fields_are_those_of_who_asks(
+    subscriber: httpx.AsyncClient, bus: RememberingBus, api: Api
+) -> None:
+    rules = FieldRules(
+        {("Message", "text"): (AuthDirective("aws_iam"),), ("Mutation", "setVolume"): (AuthDirective("aws_iam"),)},
+        Modes(AuthMode.API_KEY, frozenset({AuthMode.API_KEY, AuthMode.IAM})),
+        {"Mutation"},
+    )
+    api.become(Api(api.schema, Settings(), rules.access_of))
+    answer = (await _post(subscriber, CREATE, VARIABLES)).json()
+    assert answer["data"]["created"]["body"] is None
+    assert answer["errors"] == [
+        {
+            "path": ["created", "body"],
+            "data": None,
+            "errorType": "Unauthorized",
+            "errorInfo": None,
+            "locations": [{"line": 1, "column": CREATE.index("body") + 1, "sourceName": None}],
+            "message": "Not Authorized to access text on type Message",
+        }
+    ]
+    [event] = bus.events
+    assert b"hi" not in event.data
+    response = await _post(subscriber, "mutation { setVolume(volume: 1) }")
+    assert response.status_code == 200
+    assert response.json()["data"] == {"setVolume": None}
+    assert len(bus.events) == 1
 
 
 async def test_the_answer_waits_for_the_bus(subscriber: httpx.AsyncClient, bus: RememberingBus) -> None:
