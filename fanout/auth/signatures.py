@@ -109,7 +109,7 @@ class SignatureVerifier:
     def verify(self, call: Call) -> str:
         """The access key that a call was signed with.
 
-        Costs 20 us with a body of 200 bytes (`python -m tests.bench.measure_modules`), for the good and the bad.
+        Costs 23 us with a body of 200 bytes (`python -m tests.bench.measure_modules`), for the good and the bad.
 
         Raises:
             BadSignature: not signed, not with credentials that we know, not for this API, or not about now.
