@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import ssl
@@ -23,6 +24,7 @@ from tests.served import (
     open_appsync,
     run_command,
     serve,
+    wait_until,
 )
 
 ON_CREATE = "subscription { onCreateMessage { id } }"
@@ -106,6 +108,27 @@ def ask_with_tls(served: Served, ca: str, version: ssl.TLSVersion) -> httpx.Resp
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = context.maximum_version = version
     return httpx.get(f"{served.url}/ping", verify=context)
+
+
+async def test_refusals_wait_on_every_way_in_and_nobody_else_does(tmp_path: Path) -> None:
+    config = tmp_path / "fanout.toml"
+    config.write_text('refusal_delay_ms = 1000000000\nadmin_key = ["da2-admin"]\n')
+    with serve("--config", str(config)) as served:
+        async with httpx.AsyncClient(base_url=served.url, headers={"x-api-key": "da2-wrong"}) as http:
+            calls = (("POST", "/graphql"), ("POST", "/events"), ("GET", "/admin/connections"))
+            asking = [asyncio.ensure_future(http.request(method, path, json={})) for method, path in calls]
+            async with open_appsync(served.url, "da2-wrong") as stranger, connect_appsync(served.url) as client:
+                await stranger.send({"type": "connection_init"})
+                await client.send_start("bad", ON_CREATE, key="da2-wrong")
+                await asyncio.to_thread(wait_until, lambda: served.read_metric("fanout_refusals_total") == 3)
+                assert await client.start("good", ON_CREATE) == {"type": "start_ack", "id": "good"}
+                served.publish("createMessage", {"id": "1"})
+                assert (await client.receive_data())[0] == "good"
+            assert not any(each.done() for each in asking)
+            for each in asking:
+                each.cancel()
+        assert served.stop() == 0  # those that left hold nothing up
+    assert not [line for line in served.log if "cut off" in line or "ERROR" in line]
 
 
 async def test_tls_with_a_development_certificate(tmp_path: Path) -> None:
