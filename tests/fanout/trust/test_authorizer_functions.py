@@ -89,6 +89,15 @@ async def test_one_that_hangs_up_once_is_asked_again(authority: Authority, http:
     assert len(authority.asked) == 2
 
 
+async def test_an_answer_that_is_not_read_to_its_end_is_hung_up_on(
+    authority: Authority, http: httpx.AsyncClient
+) -> None:
+    authority.behaviour = pour
+    with pytest.raises(AskFailed):
+        await UrlFunction(authority.url, http).ask(BODY)
+    await wait_until_async(lambda: authority.hung_up)
+
+
 async def test_one_that_is_down_is_named(authority: Authority, http: httpx.AsyncClient) -> None:
     async with run_authority() as gone:
         pass
