@@ -27,6 +27,7 @@ from tests.served import API_KEY, AppSyncClient, Served, connect_appsync, encode
 REGION = "eu-west-1"
 ADA = Credentials("AKIAADA", "ada+secret/with=signs")
 TEMPORARY = Credentials("ASIABOB", "bob's secret", "bob's+session/token==")
+READER = Credentials("AKIAREADER", "reader's secret")
 STRANGERS = [
     pytest.param(Credentials("AKIAADA", "wrong"), id="wrong secret"),
     pytest.param(Credentials("AKIANOBODY", "ada+secret/with=signs"), id="unknown key"),
@@ -49,6 +50,17 @@ username = "ada"
 access_key_id = "ASIABOB"
 secret_access_key_file = "bob.secret"
 session_token = "{TEMPORARY.token}"
+
+[[iam.users]]
+access_key_id = "AKIAREADER"
+secret_access_key = "{READER.secret_key}"
+
+[[iam.users.statements]]
+resources = ["arn:aws:appsync:{REGION}:123456789012:apis/abc/types/Subscription/fields/onCreate*", "types/Query/*"]
+
+[[iam.users.statements]]
+effect = "Deny"
+resources = ["types/Message/fields/author"]
 
 [subscriptions.onDeleteMessage]
 filter = {{ author = {{ eq = "$identity.username" }} }}
@@ -246,3 +258,27 @@ async def test_a_reload_ends_what_was_signed_with_what_is_not_good_any_more(tmp_
         await wait_until_async(lambda: any("changed: iam" in line for line in served.log))
         async with connect_appsync(served.url):
             pass
+
+
+async def test_statements_decide_about_fields(served: Served) -> None:
+    async with Client(transport=appsync(served, sign(served, READER))) as session:
+        events = session.subscribe(ask(ON_CREATE, roomId="statements"))
+        receiving = await start(served, events, 1)
+        for number in range(2):
+            served.publish("createMessage", {"id": str(number), "roomId": "statements"})
+        assert len(await receiving) == 2
+        await events.aclose()
+        for document, refused in (
+            ("subscription { onDeleteMessage { id } }", "onDeleteMessage on type Subscription"),
+            ("subscription { onCreateMessage { id author } }", "author on type Message"),
+        ):
+            with pytest.raises(TransportQueryError, match=f"Not Authorized to access {refused}"):
+                await anext(session.subscribe(ask(document)))
+    async with httpx.AsyncClient() as client:
+        variables = {"input": {"roomId": "statements", "content": "c", "author": "a"}}
+        for document, is_allowed in (("{ __typename }", True), (CREATE, False)):
+            body = json.dumps({"query": document, "variables": variables}).encode()
+            answer = await client.send(post(served, READER, body))
+            assert answer.status_code == 200
+            assert ("errors" not in answer.json()) is is_allowed
+            assert ("Not Authorized to access createMessage on type Mutation" in answer.text) is not is_allowed
