@@ -10,39 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import orjson
 
 from fanout.auth import ApiKeys, Authorizer, FieldRules, Provider, list_warnings, read_modes, shorten_subject
 from fanout.engine import Wheel
-from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded
+from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded, Unavailable
 from fanout.gateway import Ended, Oversight
+from fanout.key_orders import KeyOrders, Keyring
 from fanout.metrics import Metrics
+from fanout.model import KeyKind, StoredKey
+from fanout.orders import Announce, count_gateways, give_order, read_answer
 from fanout.schema import Api, ApiSchema, Changed, Plan
 from fanout.settings import RELOADED, Settings, SettingsSource, public_name, renew_settings
 
 logger = logging.getLogger("fanout.administration")
 
-# How long an order waits for the answers of all gateways. Planning 10,000 documents anew takes 15 s.
-_WAIT_S, _RELOAD_WAIT_S = 2.0, 30.0
+# How long a reload waits for the answers of all gateways. Planning 10,000 documents anew takes 15 s.
+_RELOAD_WAIT_S = 30.0
 _CHECK_MS = 1000
 _MAX_WARNINGS = 10
-
-
-class Announced(Protocol):
-    """What became of an announcement; see `fanout.bus.Announced`."""
-
-    @property
-    def told(self) -> int: ...
-
-    @property
-    def answers(self) -> Mapping[str, bytes]: ...
-
-
-Announce = Callable[[bytes, float], Awaitable[Announced]]
-"""Tells all gateways and waits so many seconds for their answers; raises Unavailable."""
+# How often stored keys are read although nobody said that they have changed, and how soon again while that fails.
+_LOOK_MS, _LOOK_AGAIN_MS = 30_000, 1000
 
 
 def build_authorizer(
@@ -103,6 +94,7 @@ class Administration:
         authorizer: who may come in; changed by a reload.
         oversight: the live connections.
         announce: tells all gateways; each calls its `obey`.
+        keyring: the stored keys.
         gateway_id: this gateway's id at the moment.
         set_log_level: makes a level hold.
         wheel: its clock wakes the look at the keys' ends of life.
@@ -120,6 +112,7 @@ class Administration:
         authorizer: Authorizer,
         oversight: Oversight,
         announce: Announce,
+        keyring: Keyring,
         gateway_id: Callable[[], str],
         set_log_level: Callable[[str], None],
         wheel: Wheel,
@@ -135,6 +128,13 @@ class Administration:
         self._authorizer = authorizer
         self._oversight = oversight
         self._announce = announce
+        self._keyring = keyring
+        self._key_orders = KeyOrders(keyring, announce, now)
+        self._stored: list[StoredKey] = []
+        self._reading_keys = asyncio.Lock()
+        self._is_reading_keys = False
+        self._keys_are_known = True
+        self._look_at_keys_ms = 0
         self._gateway_id = gateway_id
         self._set_log_level = set_log_level
         self._wheel = wheel
@@ -147,7 +147,8 @@ class Administration:
         self.wheel_slot = -1
 
     def start(self) -> None:
-        """Begin to look at the keys' ends of life."""
+        """Begin to look at the keys' ends of life, and at the stored keys now and then."""
+        self._look_at_keys_ms = self._wheel.now_ms() + _LOOK_MS
         self._wheel.schedule(self, self._wheel.now_ms() + _CHECK_MS)
 
     async def stop(self) -> None:
@@ -173,7 +174,7 @@ class Administration:
                 f"give [subscriptions.{field}] invalidation_filter in the configuration file",
                 error_code=422,
             )
-        return await self._order({"do": "invalidate", "field": field, "payload": payload})
+        return await give_order(self._announce, {"do": "invalidate", "field": field, "payload": payload})
 
     async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]:
         """Close the connections of an identity, or one by its id, wherever they are.
@@ -182,8 +183,8 @@ class Administration:
             Unavailable: Redis did not answer.
         """
         if identity:
-            return await self._order({"do": "close", "identity": shorten_subject(identity)})
-        return await self._order({"do": "close", "connectionId": connection_id})
+            return await give_order(self._announce, {"do": "close", "identity": shorten_subject(identity)})
+        return await give_order(self._announce, {"do": "close", "connectionId": connection_id})
 
     async def reload(self, *, everywhere: bool = False) -> dict[str, Any]:
         """Read configuration and schema again, here or on all gateways; has `errors` where one refused them.
@@ -193,12 +194,12 @@ class Administration:
         """
         if everywhere:
             announced = await self._announce(orjson.dumps({"do": "reload"}), _RELOAD_WAIT_S)
-            reports = [{"gateway": id, **_read_answer(answer)} for id, answer in announced.answers.items()]
+            reports = [{"gateway": id, **read_answer(answer)} for id, answer in announced.answers.items()]
             told = announced.told
         else:
             reports = [{"gateway": self._gateway_id(), **await self._reload()}]
             told = 1
-        result: dict[str, Any] = {"gateways": _count(told, reports), "reports": reports}
+        result: dict[str, Any] = {"gateways": count_gateways(told, reports), "reports": reports}
         errors = [
             {"errorType": "ConfigurationError", "message": report["error"], "gateway": report["gateway"]}
             for report in reports
@@ -231,11 +232,48 @@ class Administration:
             "next": shown[-1].id if len(found) > limit else None,
         }
 
+    async def create_key(self, kind: KeyKind, description: str, days: int) -> dict[str, Any]:
+        """Make a key and store it; see `KeyOrders.create`."""
+        return await self._key_orders.create(kind, description, days)
+
+    async def list_keys(self) -> dict[str, Any]:
+        """The stored keys; see `KeyOrders.list_keys`."""
+        return {"keys": await self._key_orders.list_keys()}
+
+    async def revoke_key(self, id: str) -> dict[str, Any]:
+        """Revoke a stored key; see `KeyOrders.revoke`."""
+        return await self._key_orders.revoke(id)
+
     def reload_soon(self) -> None:
         """Reload in a task of its own: for signals, and when an order to do so may have been missed."""
-        task = asyncio.get_running_loop().create_task(self._reload())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._run(self._reload())
+
+    async def load_keys(self) -> Ended:
+        """Read the stored keys: those that are new are good from now on, and those that are gone end what they opened.
+
+        Raises:
+            Unavailable: Redis did not answer; the keys that were read last stay in force.
+        """
+        async with self._reading_keys:  # one after the other, so that what was read last is what is in force
+            stored = await self._keyring.read()
+            self._keys_are_known = True
+            if stored == self._stored:
+                return Ended()
+            self._stored = stored
+            self._authorizer.store(stored)
+            self._next_expiry = self._authorizer.next_expiry()
+            ended = self._oversight.revoke(self._authorizer.holds)
+        logger.info(
+            "stored keys have changed, there are %d; closed %d connections, ended %d subscriptions",
+            len(stored),
+            ended.connections,
+            ended.subscriptions,
+        )
+        return ended
+
+    def look_at_keys_soon(self) -> None:
+        """Read the stored keys in a task of its own, at the next tick of the clock."""
+        self._look_at_keys_ms = 0
 
     # What every gateway does
 
@@ -249,13 +287,15 @@ class Administration:
                 return _write_ended(self._oversight.close_identity(identity))
             case {"do": "close", "connectionId": str(id)}:
                 return _write_ended(self._oversight.close_connection(id))
+            case {"do": "keys"}:
+                return await self._obey_keys()
             case {"do": "reload"}:
                 return orjson.dumps(await self._reload())
         logger.error("an order that this version does not know was announced: is a newer gateway on the same Redis?")
         return orjson.dumps({"error": "the order is not known to the version of this gateway"})
 
     def on_due(self, now_ms: int) -> int:
-        """Called by the wheel: end the connections of keys that have expired since the last look."""
+        """Called by the wheel: end the connections of keys that have expired, and read the stored keys now and then."""
         now = self._now()
         if now < self._looked_at:  # the clock was set back: what had expired may expire again
             self._next_expiry = self._authorizer.next_expiry()
@@ -266,16 +306,37 @@ class Administration:
             logger.info("a key has expired: %d connections closed", ended.connections)
         if now >= self._oversight.guests_expire_at:
             self._oversight.end_expired_guests(now)
+        if now_ms >= self._look_at_keys_ms and not self._is_reading_keys:
+            self._look_at_keys_ms = now_ms + _LOOK_MS
+            self._is_reading_keys = True
+            self._run(self._look_at_keys())
         return now_ms + _CHECK_MS
 
-    async def _order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        announced = await self._announce(orjson.dumps(order), _WAIT_S)
-        answers = [_read_answer(answer) for answer in announced.answers.values()]
-        ended = {
-            name: sum(answer.get("ended", {}).get(name, 0) for answer in answers)
-            for name in ("connections", "subscriptions")
-        }
-        return {"gateways": _count(announced.told, answers), "ended": ended}
+    async def _look_at_keys(self) -> None:
+        try:
+            await self.load_keys()
+        except Unavailable as error:
+            self._note_unread_keys(error)
+        finally:
+            self._is_reading_keys = False
+
+    async def _obey_keys(self) -> bytes:
+        try:
+            return _write_ended(await self.load_keys())
+        except Unavailable as error:
+            self._note_unread_keys(error)
+            return orjson.dumps({"error": "the stored keys could not be read, and will be as soon as Redis answers"})
+
+    def _note_unread_keys(self, error: Unavailable) -> None:
+        self._look_at_keys_ms = self._wheel.now_ms() + _LOOK_AGAIN_MS
+        if self._keys_are_known:
+            logger.warning("%s; the stored keys stay in force as they were read last", error)
+        self._keys_are_known = False
+
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> dict[str, Any]:
         async with self._reloading:
@@ -350,13 +411,3 @@ def _write_ended(ended: Ended) -> bytes:
 
 def _as_pair(ended: Ended) -> tuple[int, int]:
     return ended.connections, ended.subscriptions
-
-
-def _read_answer(answer: bytes) -> dict[str, Any]:
-    if not answer:
-        return {"error": "internal error; the log of that gateway has the cause"}
-    return dict(orjson.loads(answer))
-
-
-def _count(told: int, answers: Sequence[object]) -> dict[str, int]:
-    return {"told": max(told, len(answers)), "answered": len(answers)}

@@ -1,4 +1,4 @@
-"""The command `fanout`: serve, publish, subscribe, check. Turns our errors into one line and an exit code."""
+"""The command `fanout`: serve, publish, subscribe, check, keys. Turns our errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from fanout import __version__, banner, client
+from fanout import __version__, banner, client, key_commands
 from fanout.administration import build_api, describe_directives, warn_of_directives
 from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
-from fanout.model import AuthMode
+from fanout.key_orders import DEFAULT_DAYS, MOST_DAYS
+from fanout.model import AuthMode, KeyKind
 from fanout.service import TlsFiles, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
@@ -36,8 +37,15 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="FANOUT_CONFIG", help="TOML file with settings.", metavar="FILE")
 ]
+RedisOption = Annotated[
+    str | None,
+    typer.Option("--redis-url", help="The Redis of the service, as `fanout serve` is given it.", metavar="URL"),
+]
 UrlOption = Annotated[str, typer.Option("--url", envvar="FANOUT_URL", help="Where the service listens.")]
 CaOption = Annotated[Path | None, typer.Option("--ca", help="CA certificate to trust (--tls-dev prints it).")]
+
+keys_app = typer.Typer(help="Create, list and revoke keys that are stored in Redis, for all gateways at once.")
+app.add_typer(keys_app, name="keys", no_args_is_help=True)
 
 
 def main() -> None:
@@ -94,9 +102,13 @@ def serve(
     # Before anything is started, so that what does not fit the schema is told.
     served = build_api(load_schema(settings.schema_path), settings)
     warn_of_directives(served.schema, settings)
-    # Where API keys are not the usual way in, none is let in that nobody asked for.
-    made = ("api_key", "publisher_key") if settings.auth_mode is AuthMode.API_KEY else ("publisher_key",)
-    generated = {name: generate_key() for name in made if not getattr(settings, name)}
+    stored = key_commands.find_stored(settings)
+    made = {"publisher_key": KeyKind.PUBLISHER}
+    if settings.auth_mode is AuthMode.API_KEY:  # where it is not the usual way in, none is let in that nobody asked for
+        made["api_key"] = KeyKind.API
+    generated = {
+        name: generate_key() for name, kind in made.items() if not getattr(settings, name) and kind not in stored
+    }
     tls = _prepare_tls(settings)
     is_shared = settings.workers > 1
     if is_shared and settings.port:
@@ -184,6 +196,41 @@ def check(
     print(banner.describe_schema(checked, str(schema)))
     for warning in describe_directives(checked, settings):
         print(f"warning: {warning}")
+
+
+@keys_app.command("create")
+def create_key(
+    description: Annotated[str, typer.Option(help="What the list calls it.")] = "",
+    days: Annotated[int, typer.Option(help="How long it is good.", min=1, max=MOST_DAYS)] = DEFAULT_DAYS,
+    kind: Annotated[
+        KeyKind, typer.Option(help="For subscriptions and /graphql, for /events, or for /admin.")
+    ] = KeyKind.API,
+    redis_url: RedisOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key and print it, once: only its SHA-256 is kept. All gateways accept it when this ends."""
+    settings = load_settings({"redis_url": redis_url}, os.environ, config)
+    key_commands.create(settings, kind, description, days)
+
+
+@keys_app.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")] = False,
+    redis_url: RedisOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List the stored keys: ids, descriptions and expiry, never a key."""
+    key_commands.list_all(load_settings({"redis_url": redis_url}, os.environ, config), as_json=as_json)
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    id: Annotated[str, typer.Argument(help="As the list shows it, or its first digits.", metavar="ID")],
+    redis_url: RedisOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a stored key good for nothing, and end the connections and subscriptions that it opened."""
+    key_commands.revoke(load_settings({"redis_url": redis_url}, os.environ, config), id)
 
 
 @app.command()

@@ -129,6 +129,36 @@ class Identity:
     policy: FieldPolicy | None = None
 
 
+class KeyKind(str, Enum):
+    """What a key opens."""
+
+    API = "api"
+    """Subscriptions and `/graphql`."""
+    PUBLISHER = "publisher"
+    """`/events`."""
+    ADMIN = "admin"
+    """`/admin`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key that `fanout keys create` has made: all that is kept of it.
+
+    Args:
+        digest: the key's SHA-256, 32 bytes.
+        kind: what it opens.
+        description: what its owner calls it.
+        created_at: in seconds since 1970.
+        expires_at: from when on it is not good any more, likewise.
+    """
+
+    digest: bytes
+    kind: KeyKind
+    description: str
+    created_at: int
+    expires_at: int
+
+
 class CallKind(Enum):
     """What somebody wants to be let in for."""
 

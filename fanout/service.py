@@ -209,6 +209,7 @@ async def _assemble(
         gateway.close_subscribers(reason)
         if reason == "announcements-missed":
             administration.reload_soon()  # one of them may have been an order to do so
+        administration.look_at_keys_soon()
 
     async def obey(order: bytes) -> bytes:
         return await administration.obey(order)
@@ -249,6 +250,7 @@ async def _assemble(
         authorizer,
         Oversight(gateway, registry, metrics),
         bus.announce,
+        bus.key_store,
         lambda: bus.gateway_id,
         set_log_level,
         wheel,
@@ -268,6 +270,11 @@ async def _assemble(
         entrance=entrance,
     )
     await bus.start()
+    try:
+        await administration.load_keys()
+    except BaseException:
+        await bus.stop()
+        raise
     wheel.start()
     gateway.start()
     administration.start()

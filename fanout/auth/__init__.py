@@ -6,7 +6,7 @@ authorizer function) is fetched by `fanout.trust`.
 
 from __future__ import annotations
 
-from fanout.auth.api_keys import ApiKeys, generate_key, is_identity_name, shorten_subject
+from fanout.auth.api_keys import ApiKeys, digest_key, generate_key, is_identity_name, name_digest, shorten_subject
 from fanout.auth.authorizer import Authorizer, Decision, Provider
 from fanout.auth.fields import FieldRules, Modes, list_warnings, read_modes
 from fanout.auth.iam import IamProvider
@@ -40,9 +40,11 @@ __all__ = [
     "Refusals",
     "Token",
     "TokenRules",
+    "digest_key",
     "generate_key",
     "is_identity_name",
     "list_warnings",
+    "name_digest",
     "parse_key_set",
     "read_modes",
     "read_token",

@@ -1,7 +1,7 @@
-"""API keys: a set of secrets, kept as digests, with an optional end of life.
+"""API keys: a set of secrets, kept as digests, with an optional end of life: configured ones and stored ones.
 
-May not know: headers, settings, or what a key opens. Keys are long and random, so a plain SHA-256 is enough; a slow
-password hash would let anyone keep the process busy (reference: dependencies).
+May not know: headers, settings, what a key opens, or where one is stored. Keys are long and random, so a plain SHA-256
+is enough; a slow password hash would let anyone keep the process busy (reference: dependencies).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hashlib import sha256
 from math import inf
 
 from fanout.errors import ConfigurationError, Unauthorized
-from fanout.model import AuthMode, Identity
+from fanout.model import AuthMode, Identity, StoredKey
 
 DIGEST_PREFIX = "sha256:"
 _GENERATED_PREFIX = "da2-"  # as AppSync's keys begin
@@ -47,20 +47,34 @@ class ApiKeys:
         ConfigurationError: a bad or repeated entry; names its position and at most 4 characters of the key.
     """
 
-    __slots__ = ("_accepted", "_expiry_by_subject", "_now")
+    __slots__ = ("_accepted", "_configured", "_expiry_by_subject", "_now")
 
     def __init__(self, entries: Iterable[str], now: Callable[[], float] = time.time, setting: str = "api_key") -> None:
         self._now = now
-        self._accepted: dict[bytes, tuple[float, Identity]] = {}
+        self._configured: dict[bytes, tuple[float, Identity]] = {}
         for position, entry in enumerate(entries, start=1):
             digest, expires_at = _parse_entry(entry, f"{setting} {position}")
-            if digest in self._accepted:
+            if digest in self._configured:
                 raise _refuse(entry, f"{setting} {position}", "this key was given before, leave one of the two out")
-            self._accepted[digest] = expires_at, Identity(AuthMode.API_KEY, subject=name_digest(digest))
-        self._expiry_by_subject = {identity.subject: expiry for expiry, identity in self._accepted.values()}
+            self._configured[digest] = expires_at, _identify(digest)
+        self._accept(self._configured)
 
     def __len__(self) -> int:
         return len(self._accepted)
+
+    def store(self, keys: Iterable[StoredKey]) -> None:
+        """Accept these beside the configured keys, in place of those that were stored before.
+
+        A key that is configured and stored is good as long as either is. Who holds a key that stays, stays the same
+        identity.
+        """
+        accepted = dict(self._configured)
+        for key in keys:
+            known = accepted.get(key.digest)
+            expires_at = max(known[0], key.expires_at) if known else float(key.expires_at)
+            _, identity = known or self._accepted.get(key.digest) or (0, _identify(key.digest))
+            accepted[key.digest] = expires_at, identity
+        self._accept(accepted)
 
     def check(self, key: str | None) -> Identity:
         """Who holds this key. Costs about 1 us, whatever the number of keys.
@@ -71,7 +85,7 @@ class ApiKeys:
         if not key:
             raise Unauthorized
         # The time of the look-up can tell at most something about the digest of a guess, nothing about a key.
-        accepted = self._accepted.get(_digest(key))
+        accepted = self._accepted.get(digest_key(key))
         if accepted is None or self._now() >= accepted[0]:
             raise Unauthorized
         return accepted[1]  # one object for all who hold the key
@@ -84,6 +98,15 @@ class ApiKeys:
         """When the next key expires, in seconds since 1970; infinity if none of those that are accepted will."""
         now = self._now()
         return min((expiry for expiry in self._expiry_by_subject.values() if expiry > now), default=inf)
+
+    def _accept(self, accepted: dict[bytes, tuple[float, Identity]]) -> None:
+        self._accepted = accepted
+        self._expiry_by_subject = {identity.subject: expiry for expiry, identity in accepted.values()}
+
+
+def digest_key(key: str) -> bytes:
+    """All that is kept of a key: its SHA-256, 32 bytes."""
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def name_digest(digest: bytes) -> str:
@@ -104,8 +127,8 @@ def shorten_subject(subject: str) -> str:
     return subject
 
 
-def _digest(key: str) -> bytes:
-    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+def _identify(digest: bytes) -> Identity:
+    return Identity(AuthMode.API_KEY, subject=name_digest(digest))
 
 
 def _parse_entry(entry: str, where: str) -> tuple[bytes, float]:
@@ -114,7 +137,7 @@ def _parse_entry(entry: str, where: str) -> tuple[bytes, float]:
         raise _refuse(entry, where, "write KEY or sha256:HEX; a key is made of visible ASCII characters without @")
     expires_at = _parse_instant(instant, entry, where) if at else inf
     if not secret.startswith(DIGEST_PREFIX):
-        return _digest(secret), expires_at
+        return digest_key(secret), expires_at
     hex_digits = secret.removeprefix(DIGEST_PREFIX)
     if len(hex_digits) != _DIGEST_HEX_LENGTH or not set(hex_digits) <= set(string.hexdigits):
         raise _refuse(entry, where, f"sha256: has to be followed by {_DIGEST_HEX_LENGTH} hexadecimal digits")

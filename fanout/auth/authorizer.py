@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from fanout.auth.api_keys import ApiKeys
-from fanout.model import AuthMode, Call, Identity
+from fanout.model import AuthMode, Call, Identity, KeyKind, StoredKey
 
 API_KEY_HEADER = "x-api-key"
 ANONYMOUS = "anonymous"
@@ -63,7 +63,7 @@ class Authorizer:
         anonymous: the mode that clients without any credentials are let in by; None: they are not.
     """
 
-    __slots__ = ("_admin_keys", "_anonymous", "_api_keys", "_providers", "_publisher_keys")
+    __slots__ = ("_admin_keys", "_anonymous", "_api_keys", "_providers", "_publisher_keys", "_stored")
 
     def __init__(
         self,
@@ -78,14 +78,26 @@ class Authorizer:
         self._admin_keys = admin_keys or ApiKeys(())
         self._providers = tuple(providers)
         self._anonymous = Identity(anonymous, subject=ANONYMOUS) if anonymous else None
+        self._stored: tuple[StoredKey, ...] = ()
 
     def become(self, other: Authorizer) -> None:
-        """Decide as `other` does from now on."""
+        """Decide as `other` does from now on; the stored keys stay."""
         self._api_keys = other._api_keys
         self._publisher_keys = other._publisher_keys
         self._admin_keys = other._admin_keys
         self._providers = other._providers
         self._anonymous = other._anonymous
+        self.store(self._stored)
+
+    def store(self, keys: Sequence[StoredKey]) -> None:
+        """Accept these keys beside the configured ones, in place of those that were stored before."""
+        self._stored = tuple(keys)
+        for kind, accepted in (
+            (KeyKind.API, self._api_keys),
+            (KeyKind.PUBLISHER, self._publisher_keys),
+            (KeyKind.ADMIN, self._admin_keys),
+        ):
+            accepted.store(key for key in keys if key.kind is kind)
 
     def authorize_client(self, call: Call) -> Decision:
         """The client behind a call.

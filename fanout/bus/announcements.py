@@ -1,4 +1,4 @@
-"""Announcements: what one gateway tells all others, itself included; each is handled once by each, in order.
+"""Announcements: what one gateway, or a command, tells all gateways; each is handled once by each, in order.
 
 A capped stream that every gateway reads from where it was when the gateway joined, and a list of answers per
 announcement, for whoever made it to count. A gateway that was away goes on where it was; if what it has not read was
@@ -45,13 +45,55 @@ class Announced:
     answers: Mapping[str, bytes]
 
 
+class Teller:
+    """Tells all gateways; need not be one itself.
+
+    Args:
+        keys: key names.
+        link: connection of its own.
+    """
+
+    def __init__(self, keys: Keys, link: Link) -> None:
+        self._keys = keys
+        self._link = link
+        self._lock = asyncio.Lock()
+
+    async def announce(self, body: bytes, wait_s: float) -> Announced:
+        """Tell all gateways and wait until every one has answered, but no longer than `wait_s`.
+
+        Raises:
+            Unavailable: Redis did not answer. It is unknown whether the announcement is made.
+        """
+        key = self._keys.announcements
+        async with self._lock:
+            # Read before it is announced: whoever is a member then, listens already.
+            (members,) = await self._link.call(("SMEMBERS", self._keys.gateways))
+            (entry_id,) = await self._link.call(("XADD", key, "MAXLEN", _MAX_LENGTH, "*", "body", body))
+        answers: dict[str, bytes] = {}
+        poll_s = _FIRST_POLL_S
+        try:
+            async with asyncio.timeout(wait_s):
+                while len(answers) < len(members):
+                    await asyncio.sleep(poll_s)
+                    poll_s = min(2 * poll_s, _LONGEST_POLL_S)
+                    async with self._lock:
+                        answers = await self._read_answers(entry_id)
+        except TimeoutError:
+            pass  # a gateway that is dead, stopped or cut off; it is told when it is back, or has no clients any more
+        return Announced(len(members), answers)
+
+    async def _read_answers(self, entry_id: bytes) -> dict[str, bytes]:
+        (listed,) = await self._link.call(("LRANGE", self._keys.answers(entry_id.decode()), 0, -1))
+        pairs = (item.partition(b" ") for item in listed)
+        return {gateway_id.decode(): answer for gateway_id, _, answer in pairs}
+
+
 class Announcements:
-    """Tells all gateways, and listens for what they tell.
+    """Listens for what gateways and operators tell.
 
     Args:
         keys: key names.
         listener: connection of its own, for blocking reads.
-        teller: connection of its own, for telling.
         gateway_id: this gateway's id at the moment.
         handle: called with each announcement, one after the other; the next one waits for it.
         missed: called without arguments when announcements may have passed this gateway by.
@@ -61,15 +103,12 @@ class Announcements:
         self,
         keys: Keys,
         listener: Link,
-        teller: Link,
         gateway_id: Callable[[], str],
         handle: Handle,
         missed: Callable[[], None],
     ) -> None:
         self._keys = keys
         self._listener = listener
-        self._teller = teller
-        self._telling = asyncio.Lock()
         self._gateway_id = gateway_id
         self._handle = handle
         self._missed = missed
@@ -102,35 +141,6 @@ class Announcements:
                 continue
             for entry_id, body in bodies:
                 await self._answer(entry_id, body)
-
-    async def announce(self, body: bytes, wait_s: float) -> Announced:
-        """Tell all gateways and wait until every one has answered, but no longer than `wait_s`.
-
-        Raises:
-            Unavailable: Redis did not answer. It is unknown whether the announcement is made.
-        """
-        key = self._keys.announcements
-        async with self._telling:
-            # Read before it is announced: whoever is a member then, listens already.
-            (members,) = await self._teller.call(("SMEMBERS", self._keys.gateways))
-            (entry_id,) = await self._teller.call(("XADD", key, "MAXLEN", _MAX_LENGTH, "*", "body", body))
-        answers: dict[str, bytes] = {}
-        poll_s = _FIRST_POLL_S
-        try:
-            async with asyncio.timeout(wait_s):
-                while len(answers) < len(members):
-                    await asyncio.sleep(poll_s)
-                    poll_s = min(2 * poll_s, _LONGEST_POLL_S)
-                    async with self._telling:
-                        answers = await self._read_answers(entry_id)
-        except TimeoutError:
-            pass  # a gateway that is dead, stopped or cut off; it is told when it is back, or has no clients any more
-        return Announced(len(members), answers)
-
-    async def _read_answers(self, entry_id: bytes) -> dict[str, bytes]:
-        (listed,) = await self._teller.call(("LRANGE", self._keys.answers(entry_id.decode()), 0, -1))
-        pairs = (item.partition(b" ") for item in listed)
-        return {gateway_id.decode(): answer for gateway_id, _, answer in pairs}
 
     async def _read(self) -> list[tuple[str, bytes]]:
         key = self._keys.announcements

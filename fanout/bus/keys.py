@@ -11,6 +11,7 @@
     {STREAM}:epoch                      tells the stream from another one by the same name
     {STREAM}:dead                       malformed entries
     {STREAM}:duplicates                 stream of the ids of entries that were dropped as repetitions
+    {keys}                              hash of the keys that `fanout keys create` made: SHA-256 to what is known
     {announcements}                     stream of what gateways tell all others
     {announcements}:answers:ID          what the gateways answer to one of them; expires
     idempotency:STREAM:KEY              the entry of the stream that came with this key first
@@ -41,6 +42,7 @@ class Keys:
         self.gateways = f"{prefix}{{gateways}}"
         self.gateways_version = f"{prefix}{{gateways}}:version"
         self.announcements = f"{prefix}{{announcements}}"
+        self.stored_keys = f"{prefix}{{keys}}"
         self.paths = f"{prefix}{{paths}}"
         self.paths_version = f"{prefix}{{paths}}:version"
 

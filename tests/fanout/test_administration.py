@@ -12,10 +12,11 @@ import orjson
 import pytest
 
 from fanout.administration import Administration, build_api, build_authorizer, warn_of_directives
-from fanout.errors import BadRequest, FieldDenied
+from fanout.auth import digest_key
+from fanout.errors import BadRequest, FieldDenied, Unauthorized, Unavailable
 from fanout.gateway import Ended
 from fanout.metrics import Metrics
-from fanout.model import AuthMode, Call, CallKind, Identity, SubscribeRequest
+from fanout.model import AuthMode, Call, CallKind, Identity, KeyKind, StoredKey, SubscribeRequest
 from fanout.schema import parse_schema
 from fanout.service import load_schema
 from fanout.settings import Settings, SettingsSource
@@ -83,6 +84,30 @@ class Oversight:
         return []
 
 
+class Keyring:
+    """Stored keys that the test chooses."""
+
+    def __init__(self) -> None:
+        self.keys: list[StoredKey] = []
+        self.failure: Exception | None = None
+        self.reads = 0
+
+    async def read(self) -> list[StoredKey]:
+        self.reads += 1
+        if self.failure is not None:
+            raise self.failure
+        return list(self.keys)
+
+    async def add(self, key: StoredKey, limit: int) -> bool:
+        assert limit
+        self.keys.append(key)
+        return True
+
+    async def remove(self, digest: bytes) -> bool:
+        self.keys = [key for key in self.keys if key.digest != digest]
+        return True
+
+
 class Wheel:
     def now_ms(self) -> int:
         return 0
@@ -111,6 +136,7 @@ class Deployment:
         self.now_s = 1_700_000_000.0
         self.authorizer = build_authorizer(settings, lambda: self.now_s)
         self.oversight: Any = Oversight()
+        self.keyring = Keyring()
         self.metrics = Metrics()
         self.levels: list[str] = []
         self.other: bytes | None = None
@@ -122,6 +148,7 @@ class Deployment:
             self.authorizer,
             self.oversight,
             self._announce,
+            self.keyring,
             lambda: "here",
             self.levels.append,
             Wheel(),  # type: ignore[arg-type]
@@ -162,7 +189,8 @@ async def test_orders_are_carried_out_by_whoever_hears_them(deployment: Deployme
         "ended": {"connections": 3, "subscriptions": 4},
     }
     deployment.other = b""  # a defect there
-    assert (await administration.close(identity="sha256:" + "ab" * 32))["ended"]["connections"] == 3
+    answer = await administration.close(identity="sha256:" + "ab" * 32)
+    assert answer == {"gateways": {"told": 2, "answered": 1}, "ended": {"connections": 3, "subscriptions": 4}}
     await administration.close(connection_id="c-1")
     assert deployment.oversight.done == [
         ("invalidate", "onM", {"id": 1}),
@@ -354,6 +382,98 @@ async def test_guests_whose_credentials_expire_are_ended(deployment: Deployment)
     deployment.administration.on_due(6000)
     deployment.administration.on_due(7000)
     assert deployment.oversight.done == [("guests", deployment.now_s)]
+
+
+async def test_a_stored_key_is_good_when_it_is_announced_until_it_is_gone(deployment: Deployment) -> None:
+    administration = deployment.administration
+    made = await administration.create_key(KeyKind.API, "mine", 1)
+    assert made["gateways"] == {"told": 2, "answered": 1}
+    identity = _identify(deployment, made["key"])
+    assert identity.subject == made["id"]
+    assert _identify(deployment, "one") is not identity
+    deployment.oversight.identities = [identity, _identify(deployment, "one")]
+    # A reload keeps it, and so does whatever else is stored.
+    await administration.reload()
+    await administration.create_key(KeyKind.API, "another", 1)
+    assert _identify(deployment, made["key"]) == identity
+    assert [key["description"] for key in (await administration.list_keys())["keys"]] == ["mine", "another"]
+    assert deployment.oversight.revoked == []
+    revoked = await administration.revoke_key(made["id"])
+    assert revoked["ended"]["connections"] == 1
+    assert deployment.oversight.revoked == [identity]
+    with pytest.raises(Unauthorized):
+        _identify(deployment, made["key"])
+
+
+async def test_each_kind_of_key_opens_its_own(deployment: Deployment) -> None:
+    keys = {kind: (await deployment.administration.create_key(kind, "", 1))["key"] for kind in KeyKind}
+    headers = {kind: {"x-api-key": key} for kind, key in keys.items()}
+    authorizer = deployment.authorizer
+    ways = {
+        KeyKind.API: lambda given: authorizer.authorize_client(Call(CallKind.HTTP, given)),
+        KeyKind.PUBLISHER: authorizer.authorize_publisher,
+        KeyKind.ADMIN: authorizer.authorize_admin,
+    }
+    for kind, let_in in ways.items():
+        for other, given in headers.items():
+            if kind is other:
+                let_in(given)
+            else:
+                with pytest.raises(Unauthorized):
+                    let_in(given)
+
+
+async def test_a_stored_key_expires_by_the_clock(deployment: Deployment) -> None:
+    made = await deployment.administration.create_key(KeyKind.API, "", 1)
+    identity = _identify(deployment, made["key"])
+    deployment.oversight.identities = [identity]
+    deployment.now_s += 86_400 - 1
+    deployment.administration.on_due(1000)
+    assert deployment.oversight.revoked == []
+    deployment.now_s += 1
+    deployment.administration.on_due(2000)
+    assert deployment.oversight.revoked == [identity]
+
+
+async def test_stored_keys_are_read_now_and_then_and_soon_when_asked(deployment: Deployment) -> None:
+    administration, keyring = deployment.administration, deployment.keyring
+    key = StoredKey(digest_key("missed"), KeyKind.API, "", 0, int(deployment.now_s) + 10)
+    administration.on_due(29_999)
+    keyring.keys = [key]  # and nobody has told
+    administration.on_due(30_000)
+    administration.on_due(30_000)  # not twice at a time
+    await wait_until_async(lambda: keyring.reads == 1)
+    _identify(deployment, "missed")
+    administration.on_due(59_999)
+    keyring.keys = []
+    administration.look_at_keys_soon()
+    administration.on_due(60_000)
+    await wait_until_async(lambda: keyring.reads == 2)
+    with pytest.raises(Unauthorized):
+        _identify(deployment, "missed")
+
+
+async def test_while_the_store_is_away_its_last_keys_stay_and_it_is_asked_again_soon(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    administration, keyring = deployment.administration, deployment.keyring
+    made = await administration.create_key(KeyKind.API, "", 1)
+    keyring.failure = Unavailable("Redis at there cannot be reached")
+    revoked = await administration.obey(b'{"do": "keys"}')
+    assert b"error" in revoked
+    for tick in (1000, 2000, 3000):
+        reads = keyring.reads
+        administration.on_due(tick)
+        await wait_until_async(lambda reads=reads: keyring.reads == reads + 1 and not administration._tasks)  # type: ignore[misc]
+    _identify(deployment, made["key"])
+    lines = [record.getMessage() for record in caplog.records if "stay in force" in record.getMessage()]
+    assert lines == ["Redis at there cannot be reached; the stored keys stay in force as they were read last"]
+    keyring.failure = None
+    keyring.keys = []
+    administration.on_due(4000)
+    await wait_until_async(lambda: not administration._tasks)
+    with pytest.raises(Unauthorized):
+        _identify(deployment, made["key"])
 
 
 def _identify(deployment: Deployment, key: str) -> Identity:

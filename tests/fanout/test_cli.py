@@ -17,7 +17,7 @@ from tests.served import run_command
 def test_help_names_every_command() -> None:
     result = run_command("--help")
     assert result.returncode == 0
-    for command in ("serve", "publish", "subscribe", "check", "version"):
+    for command in ("serve", "publish", "subscribe", "check", "keys", "version"):
         assert command in result.stdout
 
 

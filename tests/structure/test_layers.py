@@ -12,9 +12,11 @@ from tests.structure.sources import list_imports, list_modules
 LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.__main__",),
     ("fanout.cli",),
-    ("fanout.supervisor", "fanout.banner", "fanout.client", "fanout.development_tls"),
+    ("fanout.supervisor", "fanout.banner", "fanout.client", "fanout.development_tls", "fanout.key_commands"),
     ("fanout.service",),
     ("fanout.administration",),
+    ("fanout.key_orders",),
+    ("fanout.orders",),
     ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust"),
     ("fanout.engine",),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.auth import ApiKeys, generate_key, shorten_subject
+from fanout.auth import ApiKeys, digest_key, generate_key, shorten_subject
 from fanout.errors import ConfigurationError, Unauthorized
-from fanout.model import Identity
+from fanout.model import Identity, KeyKind, StoredKey
 
 KEY = "da2-abcdefghijklmnopqrstuvwxyz"
 DIGEST = sha256(KEY.encode()).hexdigest()
@@ -139,6 +139,49 @@ def test_an_identity_holds_as_long_as_its_key_would_be_accepted() -> None:
 def test_all_who_hold_a_key_are_one_identity() -> None:
     keys = ApiKeys([KEY])
     assert keys.check(KEY) is keys.check(KEY)
+
+
+def store(key: str, expires_at: int = EXPIRY_SECONDS) -> StoredKey:
+    return StoredKey(digest_key(key), KeyKind.API, "", 0, expires_at)
+
+
+def is_good(keys: ApiKeys, key: str) -> bool:
+    try:
+        return keys.holds(keys.check(key))
+    except Unauthorized:
+        return False
+
+
+def test_stored_keys_are_good_beside_configured_ones_until_they_expire() -> None:
+    now = float(EXPIRY_SECONDS - 1)
+    keys = ApiKeys(["configured"], now=lambda: now)
+    keys.store([store("a"), store("b", EXPIRY_SECONDS + 1)])
+    a = keys.check("a")
+    assert a == Identity("API_KEY", subject="sha256:" + sha256(b"a").hexdigest()[:16])
+    assert len(keys) == 3
+    assert keys.next_expiry() == EXPIRY_SECONDS
+    keys.store([store("a"), store("c")])
+    assert keys.check("a") is a
+    assert [key for key in ("configured", "a", "b", "c") if is_good(keys, key)] == ["configured", "a", "c"]
+    now = float(EXPIRY_SECONDS)
+    assert [key for key in ("configured", "a", "b", "c") if is_good(keys, key)] == ["configured"]
+    assert not keys.holds(a)
+    keys.store([])
+    assert len(keys) == 1
+
+
+def test_a_key_that_is_configured_and_stored_is_good_as_long_as_either_is() -> None:
+    now = float(EXPIRY_SECONDS - 1)
+    keys = ApiKeys([KEY, "short@2027-01-31T00:00:00Z"], now=lambda: now)
+    identity = keys.check(KEY)
+    keys.store([store(KEY), store("short", EXPIRY_SECONDS + 1)])
+    assert keys.check(KEY) is identity
+    now = float(EXPIRY_SECONDS)
+    assert is_good(keys, KEY)
+    assert is_good(keys, "short")
+    keys.store([])
+    assert is_good(keys, KEY)
+    assert not is_good(keys, "short")
 
 
 def test_a_digest_is_shortened_to_the_name_of_its_identity() -> None:

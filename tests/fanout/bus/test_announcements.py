@@ -122,7 +122,7 @@ async def test_a_gateway_that_was_away_for_too_many_is_told(url: str, redis: Red
 @pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize(("new_id", "expected"), [("9-1", [b"new", b"newer"]), ("2-1", [b"newer"])])
 async def test_a_stream_that_is_another_one_is_told(
-    url: str, redis: Redis, link: Link, monkeypatch: pytest.MonkeyPatch, new_id: str, expected: Any, is_known: bool
+    url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch, new_id: str, expected: Any, is_known: bool
 ) -> None:
     monkeypatch.setattr("fanout.bus.announcements.BLOCK_MS", 20)
     heard: list[bytes] = []
@@ -133,7 +133,7 @@ async def test_a_stream_that_is_another_one_is_told(
         return b""
 
     listener = Link(Endpoint(url), "listener")
-    announcements = Announcements(Keys("p:"), listener, link, lambda: "g", hear, lambda: missed.append(True))
+    announcements = Announcements(Keys("p:"), listener, lambda: "g", hear, lambda: missed.append(True))
     key = Keys("p:").announcements
     for number in range(1, 6):
         await redis.xadd(key, {"body": "old"}, id=f"{number}-1")

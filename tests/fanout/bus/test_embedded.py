@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from fanout.bus import embedded
-from fanout.bus.embedded import EmbeddedServer, find_binary, sweep_leftovers
+from fanout.bus.embedded import EmbeddedServer, find_binary, find_running, sweep_leftovers
 from fanout.errors import ConfigurationError
 
 
@@ -164,3 +164,15 @@ def test_a_leftover_socket_does_not_disturb(short_directory: Path) -> None:
     server.stop()
     shutil.rmtree(short_directory)
     short_directory.mkdir()
+
+
+def test_servers_that_run_are_found_by_others() -> None:
+    server = EmbeddedServer()
+    url = server.start()
+    try:
+        assert url in find_running()
+        server.kill()
+        assert url not in find_running()
+    finally:
+        server.stop()
+    assert url not in find_running()
