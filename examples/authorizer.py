@@ -23,6 +23,7 @@ def authorize(event: dict) -> dict:
     return {
         "isAuthorized": True,
         "resolverContext": {"tenant": tenant},  # "$identity.resolverContext.tenant" in filter templates
+        "deniedFields": ["Mutation.deleteMessage"],
         "ttlOverride": 60,
     }
 

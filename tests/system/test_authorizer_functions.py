@@ -53,8 +53,10 @@ class Configuration:
         self.path = path
         self.url = url
 
-    def write(self, *, anonymous: bool = False, authorizer: bool = True, timeout_ms: int = 10_000) -> None:
-        lines = ["refusal_delay_ms = 0", f"anonymous = {str(anonymous).lower()}"]
+    def write(
+        self, mode: str = "API_KEY", *, anonymous: bool = False, authorizer: bool = True, timeout_ms: int = 10_000
+    ) -> None:
+        lines = ["refusal_delay_ms = 0", f'auth_mode = "{mode}"', f"anonymous = {str(anonymous).lower()}"]
         if authorizer:
             lines += ["[lambda_authorizer]", f'url = "{self.url}"', f"timeout_ms = {timeout_ms}"]
         self.path.write_text("\n".join(lines))
@@ -104,10 +106,11 @@ async def test_whatever_is_no_yes_is_one_answer_at_each_entry(
 async def test_connections_starts_and_requests_are_asked_about_one_by_one(
     authority: Authority, configuration: Configuration
 ) -> None:
-    configuration.write()
+    configuration.write("AWS_LAMBDA")
     with serve("--config", str(configuration.path)) as served:
         await check_starts(served, authority)
         await check_requests(served, authority)
+        await check_denied_fields(served, authority)
 
 
 async def check_starts(served: Served, authority: Authority) -> None:
@@ -148,6 +151,35 @@ async def check_requests(served: Served, authority: Authority) -> None:
     async with open_with(served, {"Authorization": "token"}) as client:
         await client.initialise()
     assert len(authority.asked) == 1
+
+
+async def check_denied_fields(served: Served, authority: Authority) -> None:
+    arn = "arn:aws:appsync:us-east-1:111122223333:apis/fanout/types/Message/fields/author"
+    authority.behaviour = answer({"isAuthorized": True, "deniedFields": [arn, "Mutation.deleteMessage"]})
+    async with open_with(served, {"Authorization": "narrow"}) as client:
+        await client.initialise()
+        headers = {"Authorization": "narrow", "host": "h"}
+        for id, selected, type in (("open", "id content", "start_ack"), ("closed", "id author", "error")):
+            data = '{"query": "subscription { onCreateMessage { %s } }"}' % selected
+            await client.send(
+                {"type": "start", "id": id, "payload": {"data": data, "extensions": {"authorization": headers}}}
+            )
+            told = await client.receive()
+            assert (told["id"], told["type"]) == (id, type)
+        (error,) = told["payload"]["errors"]
+        assert error["errorType"] == "Unauthorized"
+        assert error["message"] == "Not Authorized to access author on type Message"
+    fields = "{ id author content }"
+    query = f'mutation {{ createMessage(input: {{roomId: "a", author: "ann", content: "hi"}}) {fields} }}'
+    async with httpx.AsyncClient(trust_env=False) as http:
+        url, credentials = f"{served.url}/graphql", {"authorization": "narrow"}
+        created = (await http.post(url, headers=credentials, json={"query": query})).json()
+        query = 'mutation { deleteMessage(input: {id: "1", roomId: "a"}) { id } }'
+        deleted = (await http.post(url, headers=credentials, json={"query": query})).json()
+    assert created["data"]["createMessage"]["author"] is None
+    assert created["data"]["createMessage"]["content"] == "hi"
+    assert [error["path"] for error in created["errors"]] == [["createMessage", "author"]]
+    assert deleted["data"] == {"deleteMessage": None}
 
 
 async def test_who_was_let_in_goes_when_what_let_them_in_is_taken_out(configuration: Configuration) -> None:
