@@ -15,7 +15,17 @@ from typing import Any
 
 import orjson
 
-from fanout.auth import ApiKeys, Authorizer, FieldRules, Provider, list_warnings, read_modes, shorten_subject
+from fanout.auth import (
+    ISSUER_END,
+    ApiKeys,
+    Authorizer,
+    FieldRules,
+    Provider,
+    is_identity_name,
+    list_warnings,
+    read_modes,
+    shorten_subject,
+)
 from fanout.engine import Wheel
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, SubscriptionEnded, Unavailable
 from fanout.gateway import Ended, Oversight
@@ -180,10 +190,11 @@ class Administration:
         """Close the connections of an identity, or one by its id, wherever they are.
 
         Raises:
+            BadRequest: what should be an identity may be a credential; its text does not repeat it.
             Unavailable: Redis did not answer.
         """
         if identity:
-            return await give_order(self._announce, {"do": "close", "identity": shorten_subject(identity)})
+            return await give_order(self._announce, {"do": "close", "identity": self._read_identity(identity)})
         return await give_order(self._announce, {"do": "close", "connectionId": connection_id})
 
     async def reload(self, *, everywhere: bool = False) -> dict[str, Any]:
@@ -211,9 +222,10 @@ class Administration:
         """The connections of this gateway, one page; `next` is the `after` of the next page, or null.
 
         Raises:
-            BadRequest: `after` comes from another gateway.
+            BadRequest: `after` comes from another gateway, or see `close`.
         """
-        found = self._oversight.list_connections(after, limit + 1, shorten_subject(identity))
+        subject = self._read_identity(identity) if identity else ""
+        found = self._oversight.list_connections(after, limit + 1, subject)
         shown = found[:limit]
         return {
             "gateway": self._gateway_id(),
@@ -247,6 +259,21 @@ class Administration:
     def reload_soon(self) -> None:
         """Reload in a task of its own: for signals, and when an order to do so may have been missed."""
         self._run(self._reload())
+
+    def _read_identity(self, name: str) -> str:
+        settings = self._settings
+        issuer, bar, _ = name.partition(ISSUER_END)
+        if (
+            is_identity_name(name)
+            or (settings.iam is not None and any(user.access_key_id == name for user in settings.iam.users))
+            or (bar and issuer in {each.issuer for each in settings.oidc} | {each.issuer for each in settings.cognito})
+        ):
+            return shorten_subject(name)
+        # Not repeated and not logged: it may be a key or a token, sent by mistake.
+        raise BadRequest(
+            '"identity" has to be a name as GET /admin/connections shows it: '
+            "sha256:0123456789abcdef, ISSUER|SUB, or the id of an access key"
+        )
 
     async def load_keys(self) -> Ended:
         """Read the stored keys: those that are new are good from now on, and those that are gone end what they opened.

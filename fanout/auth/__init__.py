@@ -6,10 +6,11 @@ authorizer function) is fetched by `fanout.trust`.
 
 from __future__ import annotations
 
-from fanout.auth.api_keys import ApiKeys, digest_key, generate_key, is_identity_name, name_digest, shorten_subject
+from fanout.auth.api_keys import ApiKeys, digest_key, generate_key, name_digest
 from fanout.auth.authorizer import Authorizer, Decision, Provider
 from fanout.auth.fields import FieldRules, Modes, list_warnings, read_modes
 from fanout.auth.iam import IamProvider
+from fanout.auth.names import ISSUER_END, is_identity_name, shorten_subject
 from fanout.auth.refusals import Refusals
 from fanout.auth.tokens import (
     AUTHORIZATION_HEADER,
@@ -27,6 +28,7 @@ from fanout.auth.tokens import (
 
 __all__ = [
     "AUTHORIZATION_HEADER",
+    "ISSUER_END",
     "ApiKeys",
     "Authorizer",
     "CognitoRules",

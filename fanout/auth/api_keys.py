@@ -6,7 +6,6 @@ is enough; a slow password hash would let anyone keep the process busy (referenc
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
 import time
@@ -22,10 +21,10 @@ DIGEST_PREFIX = "sha256:"
 _GENERATED_PREFIX = "da2-"  # as AppSync's keys begin
 _GENERATED_CHARACTERS = string.ascii_lowercase + string.digits
 _GENERATED_LENGTH = 26  # of 36 characters: 134 bits
-_DIGEST_HEX_LENGTH = 64
+DIGEST_DIGITS = 64
 _LONGEST_SHOWN_PREFIX = 4
-_NAME = re.compile(DIGEST_PREFIX + r"([0-9a-fA-F]{16}|[0-9a-fA-F]{64})")
-_SUBJECT_HEX_LENGTH = 16  # 64 bits: nobody meets another key's by chance, and nobody finds the key by it
+NAME_DIGITS = 16
+"""Of a name: 64 bits, so that nobody meets another key's by chance, and nobody finds the key by it."""
 
 
 def generate_key() -> str:
@@ -111,20 +110,7 @@ def digest_key(key: str) -> bytes:
 
 def name_digest(digest: bytes) -> str:
     """How operators name a key by its SHA-256: `sha256:` and the first 16 hexadecimal digits."""
-    return DIGEST_PREFIX + digest.hex()[:_SUBJECT_HEX_LENGTH]
-
-
-def is_identity_name(text: str) -> bool:
-    """Whether a text can be the name of an identity: a key's digest, short or whole. A key itself is none."""
-    return _NAME.fullmatch(text) is not None
-
-
-def shorten_subject(subject: str) -> str:
-    """The name of a key's identity, also from the whole digest as it stands in a configuration, `sha256:HEX`."""
-    digits = subject.removeprefix(DIGEST_PREFIX)
-    if subject.startswith(DIGEST_PREFIX) and len(digits) == _DIGEST_HEX_LENGTH:
-        return DIGEST_PREFIX + digits[:_SUBJECT_HEX_LENGTH].lower()
-    return subject
+    return DIGEST_PREFIX + digest.hex()[:NAME_DIGITS]
 
 
 def _identify(digest: bytes) -> Identity:
@@ -139,8 +125,8 @@ def _parse_entry(entry: str, where: str) -> tuple[bytes, float]:
     if not secret.startswith(DIGEST_PREFIX):
         return digest_key(secret), expires_at
     hex_digits = secret.removeprefix(DIGEST_PREFIX)
-    if len(hex_digits) != _DIGEST_HEX_LENGTH or not set(hex_digits) <= set(string.hexdigits):
-        raise _refuse(entry, where, f"sha256: has to be followed by {_DIGEST_HEX_LENGTH} hexadecimal digits")
+    if len(hex_digits) != DIGEST_DIGITS or not set(hex_digits) <= set(string.hexdigits):
+        raise _refuse(entry, where, f"sha256: has to be followed by {DIGEST_DIGITS} hexadecimal digits")
     return bytes.fromhex(hex_digits), expires_at
 
 

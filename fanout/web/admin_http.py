@@ -5,6 +5,9 @@
 | POST /admin/subscriptions/invalidate | `{"field", "payload"}` | ends subscriptions whose invalidation filter matches |
 | POST /admin/connections/close | `{"identity"}` or `{"connectionId"}` | closes connections, on all gateways |
 | GET /admin/connections | - | the connections of the gateway that answers, in pages |
+| GET /admin/keys | - | the stored keys, but not the keys themselves |
+| POST /admin/keys | `{"kind", "description", "days"}`, or none | makes a key; the answer has it, once |
+| DELETE /admin/keys/ID | - | revokes a key, on all gateways |
 | POST /admin/reload | `{"all"}`, or none | reads configuration and schema again, here or on all gateways |
 
 Every call leaves one line in the log `fanout.audit`: who, from where, what, and the status; never a credential and
@@ -14,15 +17,17 @@ never a payload. Of calls by nobody, whom anybody could make, so many in a minut
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 
-from fanout.auth import Authorizer, is_identity_name
+from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.log_limit import LogLimit, tell_held_back
 from fanout.metrics import Metrics
+from fanout.model import KeyKind
 from fanout.web.answers import answer_errors, answer_json
 from fanout.web.body import read_json
 from fanout.web.entrance import Entrance
@@ -32,18 +37,23 @@ _audit = logging.getLogger("fanout.audit")
 BODY_BYTES = 16 * 1024
 """Longest body: announcements of this size are kept in Redis for a while."""
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
-_LONGEST_NAME = 256
+_LONGEST_NAME = 1024  # that of a token is its issuer and its subject
 _NOBODY = "nobody"
 # Lists of connections are of the moment.
 _NOT_STORED = {"Cache-Control": "no-store"}
-_OFF = "there is no admin API without an admin key: give the setting admin_key"
+_KINDS = {kind.value: kind for kind in KeyKind}
+_DAYS = 7  # AppSync's default
+_CONNECTION_ID = re.compile("[0-9a-f]{1,16}-[0-9a-f]{1,16}")
+_OFF = (
+    "there is no admin API without an admin key: give the setting admin_key, or run `fanout keys create --kind admin`"
+)
 
 
 class Administration(Protocol):
     """Carries out what operators order; gives JSON objects as docs/operations.md shows them.
 
     `invalidate`, `close` and `reload` raise `Unavailable` when Redis does not answer; all raise `BadRequest` for what
-    cannot be done.
+    cannot be done. `close` and `list_connections` do so for an identity that may be a credential, and do not repeat it.
     """
 
     async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -55,6 +65,14 @@ class Administration(Protocol):
         ...
 
     def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]: ...
+
+    async def list_keys(self) -> dict[str, Any]: ...
+
+    async def create_key(self, kind: KeyKind, description: str, days: int) -> dict[str, Any]: ...
+
+    async def revoke_key(self, id: str) -> dict[str, Any]:
+        """Raises ClientFault (404) if there is none, and BadRequest if `id` is none; neither repeats it."""
+        ...
 
 
 Act = Callable[[Request], Awaitable[tuple[str, Response]]]
@@ -112,13 +130,12 @@ def build_admin_router(
                 raise BadRequest('give either "identity" or "connectionId", as GET /admin/connections shows them')
             if "identity" in body:
                 identity = _read_name(body, "identity")
-                if not is_identity_name(identity):
-                    # Not repeated and not logged: it may be the key itself, sent by mistake.
-                    raise BadRequest(
-                        '"identity" has to be a name as GET /admin/connections shows it, like sha256:0123...'
-                    )
-                return f"close {identity}", answer_json(await administration.close(identity=identity))
+                # Named in the log only after it was found to be a name: it may be a credential, sent by mistake.
+                closed = await administration.close(identity=identity)
+                return f"close {identity}", answer_json(closed)
             id = _read_name(body, "connectionId")
+            if not _CONNECTION_ID.fullmatch(id):
+                raise BadRequest('"connectionId" has to be an id as GET /admin/connections shows it')
             return f"close connection {id}", answer_json(await administration.close(connection_id=id))
 
         return await answer(request, "close", act)
@@ -137,6 +154,37 @@ def build_admin_router(
             return "connections", answer_json(page, headers=_NOT_STORED)
 
         return await answer(request, "connections", act)
+
+    @router.get("/keys")
+    async def get_keys(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            del request
+            return "keys", answer_json(await administration.list_keys(), headers=_NOT_STORED)
+
+        return await answer(request, "keys", act)
+
+    @router.post("/keys")
+    async def post_key(request: Request) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            body = await _read_object(request, ("kind", "description", "days"), may_be_empty=True)
+            kind, description, days = body.get("kind", "api"), body.get("description", ""), body.get("days", _DAYS)
+            if not isinstance(kind, str) or kind not in _KINDS:
+                raise BadRequest(f'"kind" has to be one of {", ".join(_KINDS)}')
+            if not isinstance(description, str):
+                raise BadRequest('"description" has to be a string')
+            made = await administration.create_key(_KINDS[kind], description, days)
+            return f"create key {made['id']} of kind {kind}", answer_json(made, 201, _NOT_STORED)
+
+        return await answer(request, "create-key", act)
+
+    @router.delete("/keys/{id}")
+    async def delete_key(request: Request, id: str) -> Response:
+        async def act(request: Request) -> tuple[str, Response]:
+            del request
+            revoked = await administration.revoke_key(id)
+            return f"revoke key {revoked['id']}", answer_json(revoked)
+
+        return await answer(request, "revoke-key", act)
 
     @router.post("/reload")
     async def post_reload(request: Request) -> Response:

@@ -184,7 +184,7 @@ async def test_orders_are_carried_out_by_whoever_hears_them(deployment: Deployme
         "ended": {"connections": 11, "subscriptions": 22},
     }
     deployment.other = None
-    assert await administration.close(identity="x") == {
+    assert await administration.close(identity="sha256:0123456789abcdef") == {
         "gateways": {"told": 2, "answered": 1},
         "ended": {"connections": 3, "subscriptions": 4},
     }
@@ -194,10 +194,45 @@ async def test_orders_are_carried_out_by_whoever_hears_them(deployment: Deployme
     await administration.close(connection_id="c-1")
     assert deployment.oversight.done == [
         ("invalidate", "onM", {"id": 1}),
-        ("identity", "x"),
+        ("identity", "sha256:0123456789abcdef"),
         ("identity", "sha256:abababababababab"),
         ("connection", "c-1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [
+        ("https://any.example|ann", True),
+        ("AKIAIOSFODNN7EXAMPLE", True),
+        ("local-user", True),  # configured
+        ("accounts.example|ann", True),  # configured
+        ("local-use", False),
+        ("accounts.exampl|ann", False),
+        ("da2-a-key-itself", False),
+        ("eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", False),
+    ],
+)
+async def test_an_identity_of_any_mode_is_named_and_a_credential_is_neither_taken_nor_repeated(
+    deployment: Deployment, name: str, is_known: bool
+) -> None:
+    deployment.write(
+        file=FILE + '[[iam.users]]\naccess_key_id = "local-user"\nsecret_access_key = "s"\n'
+        '[[oidc]]\nissuer = "accounts.example"\njwks_url = "http://127.0.0.1:1/keys"\n'
+    )
+    await deployment.administration.reload()
+    deployment.oversight.done.clear()
+    if is_known:
+        await deployment.administration.close(identity=name)
+        deployment.administration.list_connections(after="", limit=1, identity=name)
+        assert deployment.oversight.done[-2:] == [("identity", name), ("list", "", 2, name)]
+    else:
+        with pytest.raises(BadRequest, match="has to be a name") as closing:
+            await deployment.administration.close(identity=name)
+        with pytest.raises(BadRequest, match="has to be a name") as listing:
+            deployment.administration.list_connections(after="", limit=1, identity=name)
+        assert name not in str(closing.value) + str(listing.value)
+        assert deployment.oversight.done == []
 
 
 async def test_a_field_without_an_invalidation_filter_is_told(deployment: Deployment) -> None:

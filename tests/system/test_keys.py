@@ -175,3 +175,20 @@ async def test_the_last_known_keys_stay_while_redis_is_away(valkey: Valkey) -> N
             valkey.start()
             await wait_until_async(lambda: httpx.get(f"{served.url}/readyz").status_code == 200)
             await start(before, "s", key)
+
+
+async def test_keys_are_made_and_revoked_by_the_admin_api(valkey: Valkey) -> None:
+    arguments = ("--redis-url", valkey.url, "--admin-key", "da2-operator")
+    with serve(*arguments) as one, serve(*arguments) as two:
+        async with httpx.AsyncClient(base_url=one.url, headers={"x-api-key": "da2-operator"}, timeout=30) as operator:
+            made = (await operator.post("/admin/keys", json={"description": "d", "days": 90})).json()
+            assert made["gateways"] == {"told": 2, "answered": 2}
+            async with connect_appsync(two.url, made["key"]) as client:
+                listed = (await operator.get("/admin/keys")).json()["keys"]
+                assert [key["id"] for key in listed] == [made["id"]]
+                assert (await operator.delete(f"/admin/keys/{made['key']}")).status_code == 400
+                revoked = (await operator.delete(f"/admin/keys/{made['id']}")).json()
+                assert revoked["ended"] == {"connections": 1, "subscriptions": 0}
+                await expect_revoked(client)
+            assert (await operator.delete(f"/admin/keys/{made['id']}")).status_code == 404
+        assert not any(made["key"] in line for line in one.log + two.log)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.auth import ApiKeys, digest_key, generate_key, shorten_subject
+from fanout.auth import ApiKeys, digest_key, generate_key
 from fanout.errors import ConfigurationError, Unauthorized
 from fanout.model import Identity, KeyKind, StoredKey
 
@@ -182,9 +182,3 @@ def test_a_key_that_is_configured_and_stored_is_good_as_long_as_either_is() -> N
     keys.store([])
     assert is_good(keys, KEY)
     assert not is_good(keys, "short")
-
-
-def test_a_digest_is_shortened_to_the_name_of_its_identity() -> None:
-    assert shorten_subject(f"sha256:{DIGEST}") == shorten_subject(f"sha256:{DIGEST.upper()}") == IDENTITY.subject
-    for other in (IDENTITY.subject, "user-1", DIGEST, f"sha256:{DIGEST[:20]}", ""):
-        assert shorten_subject(other) == other

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fanout.auth import ApiKeys, Authorizer
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
-from fanout.model import NewEvent
+from fanout.model import KeyKind, NewEvent
 from fanout.schema import Api, ApiSchema, parse_schema
 from fanout.settings import Settings
 from fanout.web import create_app
@@ -91,6 +91,15 @@ class RememberingAdministration:
 
     def list_connections(self, *, after: str, limit: int, identity: str) -> dict[str, Any]:
         return self._carry_out("list", after, limit, identity)
+
+    async def list_keys(self) -> dict[str, Any]:
+        return self._carry_out("keys")
+
+    async def create_key(self, kind: KeyKind, description: str, days: int) -> dict[str, Any]:
+        return self._carry_out("create key", kind, description, days) | {"id": "sha256:made", "key": "da2-made"}
+
+    async def revoke_key(self, id: str) -> dict[str, Any]:
+        return self._carry_out("revoke key", id) | {"id": "sha256:revoked"}
 
     def _carry_out(self, *order: object) -> dict[str, Any]:
         if self.failure is not None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fanout.auth import ApiKeys, Authorizer
 from fanout.errors import BadRequest, Unavailable
 from fanout.metrics import Metrics
+from fanout.model import KeyKind
 from fanout.web.admin_http import BODY_BYTES, LARGEST_PAGE, build_admin_router
 from fanout.web.answers import add_error_answers
 from fanout.web.entrance import build_open_entrance
@@ -23,7 +24,9 @@ ORDERS = [
     ("POST", "/admin/connections/close", {"identity": "sha256:0123456789abcdef"}),
     ("POST", "/admin/reload", None),
     ("GET", "/admin/connections", None),
+    ("GET", "/admin/keys", None),
 ]
+KEY_ORDERS = [("POST", "/admin/keys", {"kind": "publisher"}), ("DELETE", "/admin/keys/sha256:0123456789abcdef", None)]
 SUBJECT = ApiKeys([ADMIN_KEY]).check(ADMIN_KEY).subject
 
 
@@ -41,7 +44,47 @@ async def test_only_operators_are_let_in(
     assert len(administration.orders) == 1
 
 
-@pytest.mark.parametrize(("method", "path", "body"), ORDERS)
+@pytest.mark.parametrize(("method", "path", "body"), KEY_ORDERS)
+async def test_only_operators_make_and_revoke_keys(
+    http: httpx.AsyncClient, administration: RememberingAdministration, method: str, path: str, body: Any
+) -> None:
+    for key in ("", "wrong", CLIENT_KEY, PUBLISHER_KEY):
+        assert (await http.request(method, path, json=body, headers={"x-api-key": key})).status_code == 401
+    assert administration.orders == []
+    assert (await http.request(method, path, json=body, headers={"x-api-key": ADMIN_KEY})).is_success
+    assert len(administration.orders) == 1
+
+
+async def test_keys_are_made_told_once_and_revoked(
+    operator: httpx.AsyncClient, administration: RememberingAdministration, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fanout.audit")
+    made = await operator.post("/admin/keys", json={"kind": "publisher", "description": "d", "days": 9})
+    assert (made.status_code, made.json()["key"]) == (201, "da2-made")
+    assert made.headers["cache-control"] == "no-store"
+    await operator.post("/admin/keys")
+    assert (await operator.get("/admin/keys")).headers["cache-control"] == "no-store"
+    assert (await operator.delete("/admin/keys/sha256:abcd")).json()["id"] == "sha256:revoked"
+    assert administration.orders == [
+        ("create key", KeyKind.PUBLISHER, "d", 9),
+        ("create key", KeyKind.API, "", 7),
+        ("keys",),
+        ("revoke key", "sha256:abcd"),
+    ]
+    administration.failure = BadRequest("an id is written as the list shows it")
+    assert (await operator.delete("/admin/keys/da2-a-key-itself")).status_code == 400
+    lines = [record.getMessage() for record in caplog.records if record.name == "fanout.audit"]
+    assert [line.split(" by ")[0] for line in lines] == [
+        "POST create key sha256:made of kind publisher",
+        "POST create key sha256:made of kind api",
+        "GET keys",
+        "DELETE revoke key sha256:revoked",
+        "DELETE revoke-key",
+    ]
+    assert "da2-" not in caplog.text
+
+
+@pytest.mark.parametrize(("method", "path", "body"), [*ORDERS, *KEY_ORDERS])
 async def test_without_an_admin_key_there_is_no_admin_api(method: str, path: str, body: Any) -> None:
     app = FastAPI()
     add_error_answers(app)
@@ -68,6 +111,7 @@ async def test_orders_are_passed_on(operator: httpx.AsyncClient, administration:
         ("close", "sha256:0123456789abcdef", ""),
         ("reload", False),
         ("list", "", 100, ""),
+        ("keys",),
         ("close", "", "ab-1f"),
         ("reload", True),
         ("reload", False),
@@ -98,8 +142,14 @@ async def test_a_body_that_comes_in_chunks_is_read(
         ("connections/close", {}, 400, 'either "identity" or "connectionId"'),
         ("connections/close", {"identity": "a", "connectionId": "b"}, 400, 'either "identity" or "connectionId"'),
         ("connections/close", {"identity": 5}, 400, '"identity" has to be a string'),
-        ("connections/close", {"identity": "da2-a-key-itself"}, 400, "as GET /admin/connections shows it"),
-        ("connections/close", {"connectionId": "x" * 300}, 400, '"connectionId" has to be a string'),
+        ("connections/close", {"identity": "x" * 1025}, 400, '"identity" has to be a string'),
+        ("connections/close", {"connectionId": "da2-a-key-itself"}, 400, "as GET /admin/connections shows it"),
+        ("connections/close", {"connectionId": "c-1x"}, 400, "as GET /admin/connections shows it"),
+        ("connections/close", {"connectionId": "x" * 1025}, 400, '"connectionId" has to be a string'),
+        ("keys", {"kind": "root"}, 400, '"kind" has to be one of api, publisher, admin'),
+        ("keys", {"kind": ["api"]}, 400, '"kind" has to be one of'),
+        ("keys", {"description": 5}, 400, '"description" has to be a string'),
+        ("keys", {"name": "x"}, 400, "unknown member 'name'"),
         ("reload", {"all": "yes"}, 400, '"all" has to be true or false'),
         ("reload", {"everywhere": True}, 400, "unknown member 'everywhere'; there is all"),
     ],
@@ -147,12 +197,14 @@ async def test_failures_have_their_status(
 
 
 async def test_each_call_is_one_line_that_names_no_credential(
-    operator: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    operator: httpx.AsyncClient, administration: RememberingAdministration, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fanout.audit")
     await operator.post("/admin/subscriptions/invalidate", json={"field": "onX", "payload": {"secret": "private"}})
     await operator.post("/admin/connections/close", json={"connectionId": "ab-1f"})
+    administration.failure = BadRequest("this is no name of an identity")
     await operator.post("/admin/connections/close", json={"identity": "da2-a-key-itself"})
+    administration.failure = None
     await operator.post("/admin/reload", json={"all": True}, headers={"x-api-key": "da2-guess"})
     lines = [record.getMessage() for record in caplog.records if record.name == "fanout.audit"]
     assert [line.split(" from ")[0] for line in lines] == [
