@@ -23,7 +23,7 @@ from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
 from fanout.key_orders import DEFAULT_DAYS, MOST_DAYS
 from fanout.model import AuthMode, KeyKind
-from fanout.service import TlsFiles, load_schema, open_listener
+from fanout.service import TlsFiles, check_ways_in, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
 
@@ -99,8 +99,9 @@ def serve(
     }
     settings = load_settings(options, os.environ, config)
     configure_logging(settings.log_level)
-    # Before anything is started, so that what does not fit the schema is told.
+    # Before anything is started, so that what does not fit is told.
     served = build_api(load_schema(settings.schema_path), settings)
+    check_ways_in(settings)
     warn_of_directives(served.schema, settings)
     stored = key_commands.find_stored(settings)
     made = {"publisher_key": KeyKind.PUBLISHER}

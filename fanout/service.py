@@ -66,6 +66,15 @@ def load_schema(path: Path | None) -> ApiSchema:
         raise ConfigurationError(f"{path}: the schema is not UTF-8 text") from None
 
 
+def check_ways_in(settings: Settings) -> None:
+    """Tell what is wrong with keys, users, issuers or the authorizer, before anything is started.
+
+    Raises:
+        ConfigurationError: see `build_authorizer` and `build_providers`.
+    """
+    build_authorizer(settings, providers=build_providers(settings, build_client(), time.time))
+
+
 def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Bind the address; `shared` lets several processes bind it, and the kernel spreads connections over them.
 

@@ -40,7 +40,6 @@ def build_providers(
 
 def _build_token_providers(settings: Settings, key_sets: KeySets, now: Callable[[], float]) -> list[Provider]:
     """Pools, then issuers."""
-    _check_default_actions(settings)
     pools = []
     for pool in settings.cognito:
         rules = CognitoRules(pool)
@@ -52,24 +51,3 @@ def _build_token_providers(settings: Settings, key_sets: KeySets, now: Callable[
     if twice:
         raise ConfigurationError(f"{min(twice)} is the issuer of a [[cognito]] and of an [[oidc]] table, leave one out")
     return [provider for provider in (cognito, oidc) if provider.issuer_names]
-
-
-def _check_default_actions(settings: Settings) -> None:
-    """AppSync: with DENY a field has to name groups to be open, which other modes do not have."""
-    denying = next((pool for pool in settings.cognito if pool.default_action == "DENY"), None)
-    if denying is None:
-        return
-    others = {
-        "api_key": settings.api_key,
-        "oidc": settings.oidc,
-        "iam": settings.iam,
-        "lambda_authorizer": settings.lambda_authorizer,
-    }
-    named = [name for name, value in others.items() if value]
-    if settings.auth_mode is not AuthMode.COGNITO:
-        named.insert(0, f'auth_mode = "{settings.auth_mode.value}"')
-    if named:
-        raise ConfigurationError(
-            f'cognito {denying.user_pool_id}: default_action = "DENY" needs Cognito to be the only mode, and there is '
-            f"{' and '.join(named)}: take that out (auth_mode has to be AMAZON_COGNITO_USER_POOLS), or write ALLOW"
-        )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -144,21 +141,6 @@ async def test_other_tokens_are_refused(served: Served, pools: tuple[Pool, Pool]
 
 def test_no_api_key_is_made_where_users_are_let_in_by_tokens(served: Served) -> None:
     assert "API key        none" in "".join(served.output)
-
-
-def test_deny_beside_another_mode_is_told_before_anything_is_served(tmp_path: Path) -> None:
-    (tmp_path / "fanout.toml").write_text("""
-auth_mode = "AMAZON_COGNITO_USER_POOLS"
-api_key = ["da2-a"]
-[[cognito]]
-user_pool_id = "eu-west-1_A"
-default_action = "DENY"
-""")
-    command = [sys.executable, "-m", "fanout", "serve", "--port", "0", "--config", "fanout.toml"]
-    outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert outcome.returncode == 2
-    assert 'cognito eu-west-1_A: default_action = "DENY" needs Cognito to be the only mode' in outcome.stderr
-    assert len(outcome.stderr.splitlines()) == 1
 
 
 async def test_a_token_is_good_on_each_start_too(served: Served, pools: tuple[Pool, Pool]) -> None:

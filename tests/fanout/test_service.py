@@ -7,13 +7,15 @@ import socket
 import ssl
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, SchemaError
-from fanout.service import build_tls_context, load_schema, open_listener
+from fanout.service import build_tls_context, check_ways_in, load_schema, open_listener
+from fanout.settings import Settings
 
 
 def test_a_schema_is_read_from_a_file(tmp_path: Path) -> None:
@@ -87,3 +89,18 @@ def test_old_tls_is_refused_whatever_the_system_would_speak(tmp_path: Path) -> N
             shake_hands(build_tls_context(config, build), old)
     assert shake_hands(build_tls_context(config, build), ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     assert shake_hands(build_tls_context(config, build), ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"api_key": ["da2-a@tomorrow"]}, "api_key 1"),
+        ({"cognito": [{"user_pool_id": "nonsense"}]}, "cognito nonsense"),
+        ({"oidc": [{"issuer": "http://login.example.com"}]}, "by https only"),
+        ({"lambda_authorizer": {"url": "nowhere"}}, r"lambda_authorizer\.url"),
+    ],
+)
+def test_what_is_wrong_with_a_way_in_is_told_before_anything_is_started(settings: dict[str, Any], problem: str) -> None:
+    check_ways_in(Settings())
+    with pytest.raises(ConfigurationError, match=problem):
+        check_ways_in(Settings.model_validate(settings))

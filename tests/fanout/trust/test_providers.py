@@ -15,9 +15,7 @@ from fanout.trust import build_providers
 
 POOL = CognitoSettings(user_pool_id="eu-west-1_A")
 POOL_ISSUER = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A"
-DENYING = POOL.model_copy(update={"default_action": "DENY"})
 ISSUER = OidcSettings(issuer="https://login.example.com")
-COGNITO = AuthMode.COGNITO
 
 
 async def test_nothing_is_configured_by_default(http: httpx.AsyncClient) -> None:
@@ -27,31 +25,6 @@ async def test_nothing_is_configured_by_default(http: httpx.AsyncClient) -> None
 async def test_pools_come_before_issuers(http: httpx.AsyncClient) -> None:
     providers = build_providers(Settings(oidc=(ISSUER,), cognito=(POOL,)), http, lambda: 0.0)
     assert [provider.mode for provider in providers] == [AuthMode.COGNITO, AuthMode.OIDC]
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"auth_mode": COGNITO}, None),
-        ({}, 'there is auth_mode = "API_KEY"'),
-        ({"auth_mode": COGNITO, "api_key": ("da2-a",)}, "there is api_key: take that out"),
-        ({"auth_mode": COGNITO, "oidc": (ISSUER,)}, "there is oidc:"),
-        (
-            {"auth_mode": COGNITO, "oidc": (ISSUER,), "lambda_authorizer": LambdaSettings(url="http://127.0.0.1")},
-            "there is oidc and lambda_authorizer:",
-        ),
-    ],
-)
-async def test_deny_is_for_cognito_alone(
-    http: httpx.AsyncClient, settings: dict[str, Any], problem: str | None
-) -> None:
-    checked = Settings(cognito=(POOL, DENYING.model_copy(update={"user_pool_id": "eu-west-1_B"})), **settings)
-    if problem is None:
-        assert len(build_providers(checked, http, lambda: 0.0)) == 1
-    else:
-        with pytest.raises(ConfigurationError, match='cognito eu-west-1_B: default_action = "DENY" needs') as refused:
-            build_providers(checked, http, lambda: 0.0)
-        assert problem in str(refused.value)
 
 
 @pytest.mark.parametrize(
