@@ -234,7 +234,9 @@ async def _assemble(
         describe_mismatch=api.describe_mismatch,
     )
     limits = Limits(settings, wheel.now_ms)
-    refusals = Refusals(settings.refusal_delay_ms, settings.max_refusal_delay_ms)
+    # A WebSocket client has to be told before it is closed for not having initialised, or it would come again for ever.
+    longest_ms = settings.init_timeout_ms // 2
+    refusals = Refusals(min(settings.refusal_delay_ms, longest_ms), min(settings.max_refusal_delay_ms, longest_ms))
     addresses = AddressReader(settings.trusted_proxies)
     authorize = hold_refusals(authorizer.authorize_client, refusals, addresses)
     catch_up = CatchUp(bus.history, dispatcher, metrics)

@@ -151,6 +151,7 @@ class Limits:
         self.is_active = self._addresses.is_active or self._identities.is_active
         """False: no method needs to be called."""
         self.counts_messages = any(table.counts(Action.MESSAGE) for table in (self._addresses, self._identities))
+        self.counts_requests = any(table.counts(Action.REQUEST) for table in (self._addresses, self._identities))
 
     def connect(self, connection: object, address: str) -> Excess | None:
         """A connection comes from `address`; None if it may, and is then counted until it leaves."""

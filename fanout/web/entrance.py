@@ -33,6 +33,11 @@ class Excess(Protocol):
 class RequestLimits(Protocol):
     """Counts requests; gives what is exceeded, or None."""
 
+    @property
+    def counts_requests(self) -> bool:
+        """False: no method needs to be called."""
+        ...
+
     def request_from(self, address: str) -> Excess | None: ...
 
     def request_by(self, identity: str) -> Excess | None: ...
@@ -66,7 +71,8 @@ class Entrance:
         Raises:
             TooManyRequests: the rate of its address is exceeded.
         """
-        self._check(self._limits.request_from(self._find_address(request)), "address")
+        if self._limits.counts_requests:
+            self._check(self._limits.request_from(self._find_address(request)), "address")
 
     async def admit(self, request: Request, decide: Callable[[], Decision]) -> Identity:
         """Who is asking. Whoever is refused is told late; nobody waits for one who leaves meanwhile.
@@ -85,7 +91,8 @@ class Entrance:
             if wait_s:
                 await self._hold(request, wait_s)
             raise
-        self._check(self._limits.request_by(identity.subject), "identity")
+        if self._limits.counts_requests:
+            self._check(self._limits.request_by(identity.subject), "identity")
         return identity
 
     def describe_client(self, request: Request) -> str:
@@ -119,6 +126,8 @@ class Entrance:
 
 class Unlimited:
     """No limits of requests."""
+
+    counts_requests = False
 
     def request_from(self, address: str) -> None:
         return None

@@ -112,7 +112,7 @@ def ask_with_tls(served: Served, ca: str, version: ssl.TLSVersion) -> httpx.Resp
 
 async def test_refusals_wait_on_every_way_in_and_nobody_else_does(tmp_path: Path) -> None:
     config = tmp_path / "fanout.toml"
-    config.write_text('refusal_delay_ms = 1000000000\nadmin_key = ["da2-admin"]\n')
+    config.write_text('refusal_delay_ms = 1000000000\ninit_timeout_ms = 2000000000\nadmin_key = ["da2-admin"]\n')
     with serve("--config", str(config)) as served:
         async with httpx.AsyncClient(base_url=served.url, headers={"x-api-key": "da2-wrong"}) as http:
             calls = (("POST", "/graphql"), ("POST", "/events"), ("GET", "/admin/connections"))
@@ -129,6 +129,17 @@ async def test_refusals_wait_on_every_way_in_and_nobody_else_does(tmp_path: Path
                 each.cancel()
         assert served.stop() == 0  # those that left hold nothing up
     assert not [line for line in served.log if "cut off" in line or "ERROR" in line]
+
+
+def test_nobody_is_believed_where_a_request_comes_from_unless_it_is_said_who() -> None:
+    environment = {"FANOUT_MAX_REQUESTS_PER_SECOND_PER_ADDRESS": "0.00001"}  # one in a day
+    for trusted, statuses in (({}, [401, 429]), ({"FANOUT_TRUSTED_PROXIES": "127.0.0.1"}, [401, 401])):
+        with serve(environment={**environment, **trusted}) as served:
+            told = [
+                httpx.post(f"{served.url}/events", headers={"x-forwarded-for": f"203.0.113.{number}"}).status_code
+                for number in (1, 2)
+            ]
+            assert told == statuses
 
 
 async def test_tls_with_a_development_certificate(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_nothing_is_kept_without_limits() -> None:
     limits = Limits(Settings(), Clock())
     assert not limits.is_active
     assert not limits.counts_messages
+    assert not limits.counts_requests
 
 
 def test_connections_are_counted_until_they_leave() -> None:
@@ -58,7 +59,7 @@ def test_requests_are_counted_apart_from_connections() -> None:
     settings = Settings(max_requests_per_second_per_address=1, max_requests_per_second_per_identity=2, rate_window_ms=1)
     clock = Clock()
     limits = Limits(settings, clock)
-    assert limits.is_active
+    assert limits.counts_requests
     assert limits.request_from("here") is None
     assert limits.request_by("key") is None
     assert limits.connect("a", "here") is None

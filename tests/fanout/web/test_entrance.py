@@ -40,6 +40,8 @@ class Excess:
 class Limits:
     """Lets nobody in whose address or identity is listed."""
 
+    counts_requests = True
+
     def __init__(self) -> None:
         self.exceeded: set[str] = set()
         self.asked: list[str] = []
