@@ -81,7 +81,10 @@ def build_api(schema: ApiSchema, settings: Settings) -> Api:
 def describe_directives(schema: ApiSchema, settings: Settings) -> list[str]:
     """Authorization directives that do not do what they say by these settings: `FILE:LINE: what and why`."""
     source = settings.schema_path or "schema"
-    return [f"{source}:{warning}" for warning in list_warnings(schema.authorization, read_modes(settings))]
+    return [
+        f"{source}:{warning}"
+        for warning in list_warnings(schema.authorization, read_modes(settings), schema.interfaces)
+    ]
 
 
 def warn_of_directives(schema: ApiSchema, settings: Settings) -> None:

@@ -46,12 +46,13 @@ _MODES: Final = {
     _COGNITO_ALONE: AuthMode.COGNITO,
 }
 _SETTINGS: Final = {
-    AuthMode.API_KEY: "api_key",
+    AuthMode.API_KEY: "api_key",  # keys that are stored in Redis open no mode: they can come and go
     AuthMode.COGNITO: "[[cognito]]",
     AuthMode.OIDC: "[[oidc]]",
     AuthMode.IAM: "[iam]",
     AuthMode.LAMBDA: "[lambda_authorizer]",
 }
+_INTERFACE: Final = "decides nothing on an interface: write it on the object types"
 # Policies come from authorizers, one for each user perhaps. Each keeps an answer per field that was asked about.
 _MAX_ACCESSES: Final = 256
 
@@ -214,13 +215,19 @@ def matches_pattern(pattern: str, text: str) -> bool:
     return len(text) - at >= len(last) and text.endswith(last)
 
 
-def list_warnings(directives: Directives, modes: Modes) -> Iterator[str]:
-    """Directives that do not do what they say under these modes, in the order of the text: `LINE: what and why`."""
+def list_warnings(directives: Directives, modes: Modes, interfaces: Collection[str] = ()) -> Iterator[str]:
+    """Directives that do not do what they say under these modes, in the order of the text: `LINE: what and why`.
+
+    Args:
+        directives: of the schema.
+        modes: those that are configured.
+        interfaces: names of its interfaces.
+    """
     found = [
         (directive.line, f"{directive.line}: @{directive.name} on {_write_place(*place)} {trouble}")
         for place, given in directives.items()
         for directive in given
-        if (trouble := _describe_trouble(directive, modes))
+        if (trouble := _INTERFACE if place[0] in interfaces else _describe_trouble(directive, modes))
     ]
     for _, warning in sorted(found):
         yield warning

@@ -8,14 +8,16 @@ through unchecked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from graphql import (
     DocumentNode,
     FieldDefinitionNode,
     GraphQLError,
+    GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
@@ -24,6 +26,7 @@ from graphql import (
     TypeSystemExtensionNode,
     build_ast_schema,
     get_nullable_type,
+    is_interface_type,
     is_introspection_type,
     is_list_type,
     parse,
@@ -44,6 +47,8 @@ from fanout.schema.directives import (
 )
 from fanout.schema.scalars import install_scalars
 
+_Fielded = TypeVar("_Fielded", bound=GraphQLObjectType | GraphQLInterfaceType)
+
 CHAT_SDL_PATH = Path(__file__).parent / "chat.graphql"
 """The built-in API, for a first try."""
 
@@ -57,7 +62,8 @@ class ApiSchema:
         graphql: the schema as graphql-core knows it, with AppSync's scalars and directives.
         mutations: names of all mutation fields.
         links: subscription fields by mutation, in the order of the SDL.
-        authorization: directives by (type, field), field None for those of the type itself.
+        authorization: directives by (type, field), field None for those of the type itself; of interfaces too, where
+            they decide nothing.
     """
 
     sdl: str
@@ -69,6 +75,11 @@ class ApiSchema:
     def subscriptions_of(self, mutation: str) -> tuple[str, ...]:
         """Fields of `Subscription` that an event of this mutation reaches; empty where none is linked."""
         return self.links.get(mutation, ())
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """Names of the interfaces."""
+        return frozenset(name for name, type_ in self.graphql.type_map.items() if is_interface_type(type_))
 
     @property
     def root_types(self) -> frozenset[str]:
@@ -141,7 +152,7 @@ def _locate(error: GraphQLError, source: str, more: str = "") -> SchemaError:
 def _link_subscriptions(schema: GraphQLSchema) -> dict[str, tuple[str, ...]]:
     links: dict[str, tuple[str, ...]] = {}
     mutations = schema.mutation_type.fields if schema.mutation_type else {}
-    for type_, name, node in _list_fields(schema):
+    for type_, name, node in _list_fields(_list_objects(schema)):
         names = read_mutations(node)
         if names is None:
             continue
@@ -184,10 +195,12 @@ def _list_authorization(
         of_type = read_authorization((type_.ast_node, *type_.extension_ast_nodes))
         if of_type:
             yield (type_.name, None), of_type
-    for type_, name, node in _list_fields(schema):
+    interfaces = [each for each in schema.type_map.values() if isinstance(each, GraphQLInterfaceType)]
+    types: tuple[GraphQLObjectType | GraphQLInterfaceType, ...] = (*_list_objects(schema), *interfaces)
+    for owner, name, node in _list_fields(types):
         of_field = read_authorization((node,))
         if of_field:
-            yield (type_.name, name), of_field
+            yield (owner.name, name), of_field
 
 
 def _list_objects(schema: GraphQLSchema) -> Iterator[GraphQLObjectType]:
@@ -196,8 +209,8 @@ def _list_objects(schema: GraphQLSchema) -> Iterator[GraphQLObjectType]:
             yield type_
 
 
-def _list_fields(schema: GraphQLSchema) -> Iterator[tuple[GraphQLObjectType, str, FieldDefinitionNode]]:
-    for type_ in _list_objects(schema):
+def _list_fields(types: Iterable[_Fielded]) -> Iterator[tuple[_Fielded, str, FieldDefinitionNode]]:
+    for type_ in types:
         for name, field in type_.fields.items():
             if field.ast_node is not None:
                 yield type_, name, field.ast_node

@@ -15,13 +15,13 @@ import orjson
 from botocore.credentials import Credentials as SignerCredentials
 from gql.transport.appsync_auth import AppSyncIAMAuthentication
 
-from fanout.auth import OidcRules, PublicKey, parse_key_set
+from fanout.auth import FieldRules, Modes, OidcRules, PublicKey, parse_key_set
 from fanout.auth.iam import IamProvider
 from fanout.auth.signatures import Credentials, SignatureVerifier
 from fanout.auth_settings import IamSettings, IamUser, LambdaSettings, OidcSettings
 from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
-from fanout.model import AuthMode, Call, CallKind, Event, Identity, SubscribeRequest
+from fanout.model import AuthDirective, AuthMode, Call, CallKind, Event, FieldPolicy, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
 from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
@@ -48,7 +48,7 @@ def main() -> None:
     schema = load_chat_schema()
     planner = SubscriptionPlanner(schema, Settings())
     executor = MutationExecutor(schema, Settings())
-    anybody = Identity("API_KEY")
+    anybody = Identity(AuthMode.API_KEY)
     projection = planner.plan(SubscribeRequest(QUERY, None, {}, {}), anybody).projection
     payload = projection.project(MESSAGE)
     raw = orjson.dumps(MESSAGE)
@@ -83,10 +83,32 @@ def main() -> None:
         assert isinstance(decision, Identity)
         return decision
 
+    ruled = SubscriptionPlanner(schema, Settings())
+    groups = FieldRules(
+        dict.fromkeys(
+            [("Message", None), ("Subscription", None)], (AuthDirective("aws_cognito_user_pools", ("staff",)),)
+        ),
+        Modes(AuthMode.API_KEY, frozenset({AuthMode.API_KEY, AuthMode.COGNITO})),
+        schema.root_types,
+    )
+    nothing = FieldRules({}, Modes(AuthMode.API_KEY, frozenset({AuthMode.API_KEY})), schema.root_types)
+    staff = [
+        Identity(AuthMode.COGNITO, {}, str(number), groups=frozenset({"staff", f"team-{number}"}),
+                 policy=FieldPolicy(("Query.*", "Subscription.*")))
+        for number in range(100)
+    ]  # fmt: skip
+    user = itertools.cycle(staff)
+    known_plan = SubscribeRequest(QUERY, None, {}, {})
+
+    def plan_for(identity: Identity, rules: FieldRules) -> None:
+        ruled.plan(known_plan, identity, rules.access_of(identity))
+
     rows = [
         ("negotiate an upgrade with a browser's headers", measure(agree)),
         ("init, ack, ka, start, start_ack of one AppSync client", measure(connect)),
         ("plan a subscription, known document, new filter", measure(plan_new_filter)),
+        ("plan a subscription, known document, no directives", measure(lambda: plan_for(anybody, nothing))),
+        ("the same, directives with groups and a policy", measure(lambda: plan_for(next(user), groups))),
         ("project 5 fields of an event", measure(lambda: projection.project(MESSAGE))),
         ("frames of 1 payload for a group", measure(lambda: join_parts([payload], APPSYNC, 38))),
         ("frames of 16 payloads for a group", measure(lambda: join_parts([payload] * 16, APPSYNC, 38))),

@@ -240,6 +240,21 @@ def test_directives_that_do_not_do_what_they_say_are_told() -> None:
     ]
 
 
+def test_directives_on_an_interface_are_told_and_decide_nothing() -> None:
+    schema = parse_schema(
+        "interface Named {\n  name: String @aws_iam @aws_api_key\n}\ntype Query implements Named { name: String }"
+    )
+    modes = read_modes(Settings(iam=IAM))
+    assert schema.interfaces == {"Named"}
+    assert list(list_warnings(schema.authorization, modes, schema.interfaces)) == [
+        f"2: @{name} on Named.name decides nothing on an interface: write it on the object types"
+        for name in ("aws_api_key", "aws_iam")
+    ]
+    rules = FieldRules(schema.authorization, modes, schema.root_types)
+    assert list_open(rules, "Query.name", AuthMode.API_KEY) == "Query.name"
+    assert list_open(rules, "Query.name", AuthMode.IAM) == ""
+
+
 @given(st.text("ab*.", max_size=8), st.text("ab.", max_size=8))
 def test_patterns_match_as_regular_expressions_would(pattern: str, text: str) -> None:
     expression = ".*".join(map(re.escape, pattern.split("*")))
