@@ -239,7 +239,8 @@ def _is_passed_over(directive: AuthDirective, modes: Modes) -> bool:
 
 def _describe_trouble(directive: AuthDirective, modes: Modes) -> str:
     mode = _MODES[directive.name]
-    if mode not in modes.configured:
+    # Keys that are stored let in by API_KEY too, and nobody knows here whether there are any.
+    if mode not in modes.configured and mode is not AuthMode.API_KEY:
         return f"lets nobody in: {mode.value} is not configured, give {_SETTINGS[mode]} or take the directive out"
     if _is_passed_over(directive, modes):
         return f"does not count, since one user pool is all that is configured (as in AppSync): use @{_COGNITO_ALONE}"
