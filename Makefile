@@ -35,8 +35,8 @@ conformance: setup ## Run the clients that need Node against a served process
 faults: setup ## Kill, stop and cut off processes under load, and reconcile every event for every subscriber
 	$(BIN)/python -m pytest -m faults tests/faults
 
-soak: setup ## Random faults for MINUTES (20), from SEED (printed if not given), every event reconciled
-	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+soak: setup ## Random faults for MINUTES (20), from SEED (printed if not given), every event reconciled; CLUSTER=1
+	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLUSTER),--cluster)
 
 fuzz: setup ## Fuzz everything that parses bytes from clients for MINUTES= (default 15); SEED= to run one again
 	$(BIN)/python -m tests.fuzz $(or $(MINUTES),15) $(SEED)

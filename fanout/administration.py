@@ -326,21 +326,28 @@ class Administration:
 
     def on_due(self, now_ms: int) -> int:
         """Called by the wheel: end the connections of keys that have expired, and read the stored keys now and then."""
-        now = self._now()
-        if now < self._looked_at:  # the clock was set back: what had expired may expire again
-            self._next_expiry = self._authorizer.next_expiry()
-        self._looked_at = now
-        if now >= self._next_expiry:
-            self._next_expiry = self._authorizer.next_expiry()
-            ended = self._oversight.revoke(self._authorizer.holds)
-            logger.info("a key has expired: %d connections closed", ended.connections)
-        if now >= self._oversight.guests_expire_at:
-            self._oversight.end_expired_guests(now)
+        try:
+            self._end_what_has_expired()
+        except Exception:  # our defect with one connection must not let all others live for ever: tried again
+            logger.exception("what has expired could not be ended")
         if now_ms >= self._look_at_keys_ms and not self._is_reading_keys:
             self._look_at_keys_ms = now_ms + _LOOK_MS
             self._is_reading_keys = True
             self._run(self._look_at_keys())
         return now_ms + _CHECK_MS
+
+    def _end_what_has_expired(self) -> None:
+        now = self._now()
+        if now < self._looked_at:  # the clock was set back: what had expired may expire again
+            self._next_expiry = self._authorizer.next_expiry()
+        self._looked_at = now
+        if now >= self._next_expiry:
+            next_expiry = self._authorizer.next_expiry()
+            ended = self._oversight.revoke(self._authorizer.holds)
+            self._next_expiry = next_expiry
+            logger.info("a key has expired: %d connections closed", ended.connections)
+        if now >= self._oversight.guests_expire_at:
+            self._oversight.end_expired_guests(now)
 
     async def _look_at_keys(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import ssl
 import sys
 import time
@@ -97,6 +98,8 @@ def serve(
         "tls_dev": tls_dev,
         "log_level": log_level,
     }
+    # Who serves lets it come when it can be handled; before that it would end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load_settings(options, os.environ, config)
     configure_logging(settings.log_level)
     # Before anything is started, so that what does not fit is told.

@@ -174,7 +174,8 @@ def _reload_on_hangup(server: Server, administration: Administration) -> Iterato
             administration.reload_soon()
 
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    # A supervisor starts its workers with the signal held back, so that none comes before it can be handled.
+    # Held back from the beginning of the command on, and in a supervisor's workers: before it could be handled it would
+    # have ended the process.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     try:
         yield

@@ -97,6 +97,7 @@ def run_workers(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     failures = [failure for worker in workers if (failure := worker.wait_until_ready())]
     if not failures and not stopping.is_set():
         on_ready()

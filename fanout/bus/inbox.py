@@ -90,10 +90,11 @@ class Inbox:
     async def look_back(self, link: Link) -> None:
         """Redis was away: if it lacks what was read last, the ids that it gives now may be below. Then read all anew;
         what was taken is not taken again."""
-        last = str(self._position.id)
-        info, entries = await link.call(("XINFO", "STREAM", self._key), ("XRANGE", self._key, last, last), refusable=2)
+        last = self._position.id
+        command = ("XRANGE", self._key, str(last), str(last))
+        info, entries = await link.call(("XINFO", "STREAM", self._key), command, refusable=2)
         parsed = parse_stream_info(info)
-        if isinstance(info, list) and not entries and self._position.id >= parsed.first_kept_id:
+        if isinstance(info, list) and not entries and last == self._position.id >= parsed.first_kept_id:
             self._read_at_trim = parsed.added - parsed.length
             self._position = Position(START, self._read_at_trim)
 

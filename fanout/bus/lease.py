@@ -33,15 +33,14 @@ _ADVANCE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if ARGV[3] then
-  redis.call('HSET', KEYS[2], 'id', ARGV[3], 'read', ARGV[4], 'holder', ARGV[5], 'server', ARGV[6])
+  redis.call('HSET', KEYS[2], 'id', ARGV[3], 'read', ARGV[4], 'server', ARGV[5])
 end
 return 1
 """
 
 _RELEASE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if redis.call('HGET', KEYS[2], 'holder') == ARGV[2] then redis.call('HDEL', KEYS[2], 'holder') end
-return redis.call('DEL', KEYS[1])
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
 """
 
 _CREATE_CHECKPOINT = """
@@ -94,19 +93,18 @@ class Lease:
         """
         await self._advance(link)
 
-    async def advance(self, link: Link, position: Position, holder: str = "", server: str = "") -> None:
+    async def advance(self, link: Link, position: Position, server: str = "") -> None:
         """Move the checkpoint and renew the lease.
 
         Args:
             link: to ask on.
             position: up to where the stream has been routed.
-            holder: id of the gateway that says so; see `fanout.bus.succession`.
-            server: which server it believes to be written to.
+            server: which server is written to, see `fanout.bus.succession`; empty: unknown.
 
         Raises:
             LeaseLost: it is not ours any more; the checkpoint was not moved.
         """
-        await self._advance(link, str(position.id), position.read, holder, server)
+        await self._advance(link, str(position.id), position.read, server)
 
     async def is_free(self, link: Link) -> bool:
         """Whether nobody holds it."""
@@ -122,14 +120,14 @@ class Lease:
         (wish,) = await link.call(("GET", self._wish))
         return None if wish is None else int(wish.partition(b":")[0])
 
-    async def give_up(self, link: Link, holder: str) -> bool:
-        """Give the lease back to whoever wished for it; see `release`."""
+    async def give_up(self, link: Link) -> bool:
+        """Give the lease back to whoever wished for it. Returns whether it was ours."""
         await link.call(("DEL", self._wish))
-        return await self.release(link, holder)
+        return await self.release(link)
 
-    async def release(self, link: Link, holder: str) -> bool:
-        """Give the lease back. Returns whether it was ours; then the gateway `holder` has done with the stream."""
-        (answer,) = await link.call(("EVAL", _RELEASE, 2, self._lease, self._checkpoint, self._token, holder))
+    async def release(self, link: Link) -> bool:
+        """Give the lease back. Returns whether it was ours."""
+        (answer,) = await link.call(("EVAL", _RELEASE, 1, self._lease, self._token))
         return bool(answer)
 
     async def _advance(self, link: Link, *checkpoint: str | int) -> None:

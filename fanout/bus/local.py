@@ -18,7 +18,7 @@ from fanout.bus.lease import create_checkpoint
 from fanout.bus.membership import Membership
 from fanout.bus.positions import Position, parse_stream_info, present_position
 from fanout.bus.refusals import Refusals
-from fanout.bus.succession import rename_holder
+from fanout.bus.succession import bear_witness
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.settings import Settings
@@ -113,11 +113,19 @@ class LocalGateway:
                 await asyncio.wait((reading, changed))
 
     async def _look_back(self) -> None:
+        """Redis may have become another server, which lacks the last writes."""
         if self._inbox is not None:
             await self._inbox.look_back(self._control_link)
+        await self._bear_witness(self.gateway_id)
+
+    async def _bear_witness(self, gateway_id: str) -> None:
+        taken = {stream: self.intake.last(stream) for stream in self._settings.stream}
+        await bear_witness(self._control_link, self._keys, gateway_id, taken)
 
     async def _entered(self, gateway_id: str) -> None:
         """Note where the streams are, so that only what comes from now on is taken, and open the inbox."""
+        for id in dict.fromkeys((self._former_id or gateway_id, gateway_id)):  # before that is forgotten
+            await self._bear_witness(id)
         inbox_key = self._keys.inbox(gateway_id)
         answers: list[Any] = []
         for key in (inbox_key, *self._settings.stream):
@@ -126,8 +134,6 @@ class LocalGateway:
         for stream, info in zip(self._settings.stream, streams, strict=True):
             position = present_position(info)
             await create_checkpoint(self._control_link, self._keys, stream, position)
-            if self._former_id:
-                await rename_holder(self._control_link, self._keys, stream, self._former_id, gateway_id)
             self._entered_at[stream] = position
             self.intake.start_at(stream, position.id)
         self._former_id = gateway_id

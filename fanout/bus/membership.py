@@ -35,7 +35,8 @@ class Membership:
         lost: called with a reason, after `entered`, when the gateway had to join anew: events may have passed it by.
         metrics: passed on to the registration.
         refusals: noted when Redis refuses something.
-        look_back: called when Redis is back, before anything goes on: to compare what it has with what was taken.
+        look_back: called with every heartbeat, and when Redis is back before anything goes on: to compare what it has
+            with what was taken.
     """
 
     def __init__(
@@ -168,6 +169,8 @@ class Membership:
         )
         if not exists:
             raise InboxGone
+        if self._look_back is not None:
+            await self._look_back()
         self._next_beat = asyncio.get_running_loop().time() + settings.heartbeat_interval_ms / 1000
 
     async def _verify(self) -> None:
@@ -175,8 +178,6 @@ class Membership:
         self._is_suspected = False
         self._sweeper.forget()
         await self._beat()
-        if self._look_back is not None:
-            await self._look_back()
         await self.registration.write_all(self._link, self.gateway_id)
         if not (self._is_suspected or self._lost_by):
             self._verified.set()

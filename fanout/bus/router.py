@@ -47,7 +47,7 @@ from fanout.bus.placement import Placement
 from fanout.bus.positions import Position, Replaced, StreamInfo, advance, parse_stream_info, present_position
 from fanout.bus.read_size import ReadSize
 from fanout.bus.refusals import Refusals
-from fanout.bus.succession import Checkpoint, Patience, holds, look
+from fanout.bus.succession import Checkpoint, Hearing, dismiss, holds, look
 from fanout.errors import Unavailable
 from fanout.log_limit import LogLimit, tell_held_back
 from fanout.metrics import Metrics
@@ -55,6 +55,8 @@ from fanout.model import Event
 from fanout.settings import Settings
 
 _logger = logging.getLogger(__name__)
+
+_LONGEST_HEARING_PAUSE_MS = 100
 
 Route = Callable[[str], tuple[str, ...] | None]
 
@@ -139,7 +141,6 @@ class Router:
         self._lookup = Lookup(keys, lambda: gateway.gateway_id)
         self._lease = Lease(keys, stream, settings.lease_ms)
         self._wake = asyncio.Event()
-        self._patience = Patience(keys, settings.heartbeat_timeout_ms)
         self._position = Position()
         self._routed_as = ""
         self._server = ""
@@ -160,13 +161,8 @@ class Router:
                 taken_for_ms = await self._acquire()
                 if taken_for_ms:
                     await self._wait_ms(min(taken_for_ms, self._renew_ms))
-                    continue
-                checkpoint = await self._look()
-                if await self._patience.is_due(self._commands, checkpoint, self._gateway.gateway_id):
-                    await self._lease.release(self._commands, self._gateway.gateway_id)
-                    await self._wait_ms(self._renew_ms)
-                    continue
-                await self._serve(checkpoint)
+                else:
+                    await self._serve(*await self._look_for_losses())
                 backoff.reset()
             except LeaseLost:
                 _logger.warning("the lease of stream %s went to another gateway", self._stream)
@@ -184,7 +180,7 @@ class Router:
         Raises:
             Unavailable: Redis did not answer; the lease will expire.
         """
-        if await self._lease.release(self._commands, self._gateway.gateway_id):
+        if await self._lease.release(self._commands):
             await self._tell_released()
 
     async def _tell_released(self) -> None:
@@ -208,13 +204,15 @@ class Router:
         except TimeoutError:
             pass
 
-    async def _serve(self, checkpoint: Checkpoint) -> None:
+    async def _serve(self, checkpoint: Checkpoint, is_whole: bool) -> None:
         """Hold the lease: take over where the holder before stopped, then route until it is lost or given up."""
         placement = self._placement
         self._metrics.routed_streams += 1
         placement.held += 1
         try:
-            await self._take_over(checkpoint)
+            await self._take_over(checkpoint, is_whole)
+            if checkpoint.is_doubtful:
+                await dismiss(self._commands, self._keys, self._stream)
             _logger.info("routing stream %s from %s", self._stream, self._position.id)
             while True:
                 await self._route_next()
@@ -226,7 +224,7 @@ class Router:
             placement.held -= 1
         # Whoever takes it goes on after the checkpoint, which is behind the last batch.
         _logger.info("giving up stream %s to a gateway that routes fewer", self._stream)
-        if await self._lease.give_up(self._commands, self._gateway.gateway_id):
+        if await self._lease.give_up(self._commands):
             await self._tell_released()
 
     async def _look(self) -> Checkpoint:
@@ -240,13 +238,25 @@ class Router:
             )
         return checkpoint
 
-    async def _take_over(self, checkpoint: Checkpoint) -> None:
-        # Under another id it has joined anew since it routed, and its clients know that something was lost; but not
-        # those of others, if it was the last who routed.
-        own_id = self._gateway.gateway_id
-        is_heir = checkpoint.holder == own_id
-        has_routed = is_heir or self._routed_as == own_id
-        self._routed_as = own_id
+    async def _look_for_losses(self) -> tuple[Checkpoint, bool]:
+        """Read the checkpoint; and if it was written to another server, hear all gateways, as long as they may live."""
+        checkpoint = await self._look()
+        if not checkpoint.is_doubtful:
+            return checkpoint, True
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._settings.heartbeat_timeout_ms / 1000
+        hearing = Hearing(self._keys, self._stream, checkpoint.present)
+        await hearing.listen(self._commands)
+        while not hearing.is_over and clock() < until:
+            await self._lease.renew(self._commands)
+            await asyncio.sleep(min(self._renew_ms, _LONGEST_HEARING_PAUSE_MS) / 1000)
+            await hearing.listen(self._commands)
+        return checkpoint, hearing.is_whole
+
+    async def _take_over(self, checkpoint: Checkpoint, is_whole: bool) -> None:
+        # Under another id it has joined anew since it routed, and its clients know that something was lost.
+        has_routed = self._routed_as == self._gateway.gateway_id
+        self._routed_as = self._gateway.gateway_id
         self._server = checkpoint.present
         self._lookup.forget()
         await self._lookup.refresh(self._commands)
@@ -255,15 +265,9 @@ class Router:
             _logger.warning("the checkpoint of stream %s is gone", self._stream)
             await self._restart()
             return
-        if has_routed and not await self._holds_all_read():
-            _logger.warning("stream %s has lost entries that were routed before", self._stream)
-            await self._restart()
-            return
-        if checkpoint.is_doubtful and not is_heir:
+        if not is_whole or (has_routed and not await holds(self._commands, self._stream, self._position.id)):
             _logger.warning(
-                "the server of stream %s is not the one that the router before knew, and that router is gone: "
-                "what it had read may be lost",
-                self._stream,
+                "stream %s has lost entries that were routed before, or nobody is left who knows", self._stream
             )
             await self._restart()
             return
@@ -275,27 +279,20 @@ class Router:
         await self._check(await self._read_info(), [])
         await self._advance()
 
-    async def _holds_all_read(self) -> bool:
-        if not await holds(self._commands, self._stream, self._position.id):
-            return False
-        # This gateway may also have taken what the holder before had read, and its router not yet.
-        taken = self._intake.last(self._stream)
-        return taken <= self._position.id or await holds(self._commands, self._stream, taken)
-
     async def _look_again(self) -> None:
         """The server may have become another one without a broken connection: behind a proxy, or in a cluster."""
         checkpoint = await self._look()
         if checkpoint.present == self._server:
             return
         self._server = checkpoint.present
-        if not await self._holds_all_read():
+        if not await holds(self._commands, self._stream, self._position.id, self._intake.last(self._stream)):
             _logger.warning("stream %s has lost entries that were routed before", self._stream)
             await self._restart()
         else:
             await self._advance()
 
     async def _advance(self) -> None:
-        await self._lease.advance(self._commands, self._position, self._gateway.gateway_id, self._server)
+        await self._lease.advance(self._commands, self._position, self._server)
 
     async def _read_out_inbox(self) -> None:
         """Wait until all that is in the own inbox now was taken."""

@@ -23,8 +23,6 @@ from fanout.model import CloseReason, Identity
 from fanout.protocol import Session
 from fanout.schema import Changed, Plan
 
-# Plans made anew between two turns of the event loop: 1.5 ms and more for each that has a document of its own.
-_PLANS_PER_TURN = 20
 _EXPIRED = CloseReason.UNAUTHORIZED.label
 
 
@@ -75,9 +73,13 @@ class Oversight:
         gateway: whose connections.
         registry: the groups of its subscriptions.
         metrics: `subscriptions_ended` is counted.
+        clock: seconds, as `time.perf_counter`.
     """
 
-    def __init__(self, gateway: Gateway, registry: Registry, metrics: Metrics) -> None:
+    def __init__(
+        self, gateway: Gateway, registry: Registry, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._clock = clock
         self._gateway = gateway
         self._registry = registry
         self._metrics = metrics
@@ -189,23 +191,28 @@ class Oversight:
 
         Subscriptions that are valid go on; those that are not are told and ended; those that would get other events
         are closed with a reason that makes clients connect and subscribe again. What is planned anew, is so in
-        small steps, while the present API is served; then all is changed in one step of the event loop.
+        turns of `work_budget_ms`, as messages of clients are, while the present API is served; then all is changed in
+        one step of the event loop.
 
         Args:
             replan: says what becomes of a group's plan; called once per group.
             commit: called in that one step, before anybody is told: from then on the other API is served.
         """
         plans: dict[Group, Plan | Changed | ClientFault] = {}
+        budget_seconds = self._gateway.settings.work_budget_ms / 1000
         is_complete = False
         while not is_complete:
             # Looked for again when all of these are planned, not at every turn: there can be 100,000.
             missing = [group for group in self._registry.groups if group not in plans and group.plan is not None]
-            is_complete = len(missing) <= _PLANS_PER_TURN
-            for number, group in enumerate(missing, 1):
+            is_complete = True
+            ends_at = self._clock() + budget_seconds
+            for group in missing:
                 assert isinstance(group.plan, Plan)
                 plans[group] = replan(group.plan)
-                if not is_complete and number % _PLANS_PER_TURN == 0:
+                if self._clock() >= ends_at:
+                    is_complete = False  # others may have come while the event loop turned
                     await asyncio.sleep(0)
+                    ends_at = self._clock() + budget_seconds
         commit()
         live = set(self._registry.groups)
         present = [group for group in plans if group in live]

@@ -233,7 +233,7 @@ class Subscriptions:
         if group.is_registered:
             go_live()
             return
-        pending = Pending(group, go_live)
+        pending = Pending(group, functools.partial(self._try_to_go_live, subscriber, wish.id, go_live))
         subscriber.subscriptions[wish.id] = pending
         group.waiting[pending] = None
         if is_new:
@@ -260,7 +260,7 @@ class Subscriptions:
                 self._drop(ended.group)
         elif ended is not None:
             del ended.group.waiting[ended]
-            if ended.group.is_unused:
+            if ended.group.is_unused and not ended.group.is_registered:
                 self._give_up(ended.group)
 
     def end_all(self, subscriber: Subscriber) -> None:
@@ -318,12 +318,21 @@ class Subscriptions:
         while group.waiting:
             pending = next(iter(group.waiting))
             del group.waiting[pending]
-            try:
-                pending.go_live()
-            except Exception:  # our defect with one of them must not leave the others waiting
-                logger.exception("a subscription could not be made live")
-        if group.is_unused:
+            pending.go_live()
+        if group.is_unused and group.is_registered:  # else it was dropped with the last who went live
             self._drop(group)
+
+    def _try_to_go_live(self, subscriber: Subscriber, id: str, go_live: Callable[[], None]) -> None:
+        try:
+            go_live()
+        except Exception:  # our defect with one of them must not leave the others waiting
+            logger.exception("a subscription could not be made live")
+            held = subscriber.subscriptions.get(id)
+            if isinstance(held, Pending):  # its group does not know it any more
+                held.group.waiting[held] = None
+                self.end(subscriber, id)
+            # It may have been told that it is live.
+            subscriber.close(CloseReason.INTERNAL_ERROR)
 
     def _go_live(self, subscriber: Subscriber, id: str, id_bytes: bytes, token: int, group: Group) -> None:
         # The acknowledgement is written first, so that no data message can precede it.
@@ -354,6 +363,7 @@ class Subscriptions:
         self._registry.drop(group)
 
     def _drop(self, group: Group) -> None:
+        group.is_registered = False
         self._registry.drop(group)
         self._directory.release(group.buckets)
 

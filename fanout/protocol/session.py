@@ -61,12 +61,13 @@ class _Phase(Enum):
 class _Use:
     """An id in use: from `Subscribe` until `Unsubscribe`, `rejected` or `ended`."""
 
-    __slots__ = ("fingerprint", "is_live", "token")
+    __slots__ = ("fingerprint", "is_live", "position", "token")
 
     def __init__(self, token: int, fingerprint: int) -> None:
         self.token = token
         self.fingerprint = fingerprint
         self.is_live = False
+        self.position: str | None = None
 
 
 class Session:
@@ -172,6 +173,7 @@ class Session:
         if use is None or use.is_live:
             return []
         use.is_live = True
+        use.position = position
         message = self.dialect.started(id, position)
         return [] if message is None else [Send(message)]
 
@@ -298,7 +300,7 @@ class Session:
     def _confirm(self, id: str, use: _Use, fingerprint: int) -> list[Effect]:
         if use.fingerprint != fingerprint:
             return [Send(self.dialect.error(id, DuplicatedOperation(f"Duplicated operation with id {id}")))]
-        message = self.dialect.started(id) if use.is_live else None
+        message = self.dialect.started(id, use.position) if use.is_live else None
         return [] if message is None else [Send(message)]
 
     def _stop(self, id: str) -> list[Effect]:

@@ -409,6 +409,22 @@ async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -
     assert deployment.oversight.revoked == [one, one]
 
 
+async def test_a_defect_in_ending_what_has_expired_is_logged_and_it_is_tried_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment.oversight.guests_expire_at = deployment.now_s
+
+    def fail(now: float) -> Ended:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.oversight, "end_expired_guests", fail)
+        assert deployment.administration.on_due(5000) == 6000
+    assert "what has expired could not be ended" in caplog.text
+    assert deployment.administration.on_due(6000) == 7000
+    assert deployment.oversight.done == [("guests", deployment.now_s)]
+
+
 async def test_guests_whose_credentials_expire_are_ended(deployment: Deployment) -> None:
     deployment.oversight.guests_expire_at = deployment.now_s + 5
     deployment.administration.on_due(5000)

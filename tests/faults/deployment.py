@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 
 import httpx
+import redis
 
 from tests.served import Served, serve, wait_until_async
-from tests.valkey import Valkey, run_valkey
+from tests.valkey import Valkey, ValkeyCluster, run_valkey, run_valkey_cluster
 
 # The lease moves quickly; nobody is written off unless a test wants that, however busy the machine is.
 QUICK: dict[str, str] = {
@@ -28,12 +29,14 @@ class Deployment:
     """Gateways and their Valkey.
 
     Args:
-        valkey: running.
+        valkey: running; the first server of a cluster.
         environment: of every gateway, over `QUICK`.
+        cluster: that it is one of.
     """
 
-    def __init__(self, valkey: Valkey, environment: Mapping[str, str]) -> None:
+    def __init__(self, valkey: Valkey, environment: Mapping[str, str], cluster: ValkeyCluster | None = None) -> None:
         self.valkey = valkey
+        self.cluster = cluster
         self.gateways: list[Served] = []
         self.ended: list[Served] = []
         self._environment = QUICK | {"FANOUT_REDIS_URL": valkey.url} | dict(environment)
@@ -104,6 +107,12 @@ class Deployment:
         router = await self.find_router()
         return next(gateway for gateway in self.gateways if gateway is not router)
 
+    def open_client(self) -> redis.Redis | redis.RedisCluster:
+        """A client for keys wherever they are now; to be closed."""
+        if self.cluster is None:
+            return redis.Redis(port=self.valkey.port, decode_responses=True)
+        return redis.RedisCluster(host="127.0.0.1", port=self.valkey.port, decode_responses=True)
+
     def find_defects(self) -> list[str]:
         """Lines of logs that tell of a defect of our own, in gateways that live or lived."""
         lines = [line for gateway in (*self.gateways, *self.ended) for line in gateway.log]
@@ -149,11 +158,12 @@ async def wait_until_true(look: Callable[[], Awaitable[object]], seconds: float 
 
 
 @asynccontextmanager
-async def deploy(gateways: int, **environment: str) -> AsyncIterator[Deployment]:
-    """So many gateways over a Valkey of their own, until the block ends."""
+async def deploy(gateways: int, *, is_cluster: bool = False, **environment: str) -> AsyncIterator[Deployment]:
+    """So many gateways over a Valkey of their own, or a cluster of three, until the block ends."""
     with ExitStack() as stack:
-        valkey = stack.enter_context(run_valkey())
-        deployment = Deployment(valkey, environment)
+        cluster = stack.enter_context(run_valkey_cluster()) if is_cluster else None
+        valkey = stack.enter_context(run_valkey()) if cluster is None else cluster.primaries[0]
+        deployment = Deployment(valkey, environment, cluster)
         stack.callback(deployment.close)
         await deployment.start_gateways(gateways)
         yield deployment

@@ -7,18 +7,28 @@ contract and the books.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    MovedError,
+    ReadOnlyError,
+    TimeoutError,
+    TryAgainError,
+)
 
 from tests.faults.oracle import STREAM, Books, Event
 
 _PAUSE_SECONDS = 0.02
-_AWAY = (ConnectionError, TimeoutError, ReadOnlyError, OSError)
+_AWAY = (ConnectionError, TimeoutError, ReadOnlyError, ClusterDownError, TryAgainError, OSError)
 
 
 class Publisher:
@@ -78,6 +88,12 @@ class Publisher:
     def stop(self) -> None:
         self._stopping.set()
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Within the block nothing is published, and all that was is accepted."""
+        async with self._turn:
+            yield
+
     async def move(self, url: str) -> None:
         """Publish to another address from now on."""
         await self._redis.aclose()
@@ -92,23 +108,42 @@ class Publisher:
         return self._books.begin(room, number * 7 % 10, self._streams[number // 3 % len(self._streams)])
 
     async def _write(self, events: Sequence[Event], entry_ids: Sequence[str], padding: str) -> None:
-        while True:
-            trip = self._redis.pipeline(transaction=False)
-            for event, entry_id in zip(events, entry_ids, strict=True):
+        """Write events one after the other, in one trip where possible; in a cluster, to where the stream is moved."""
+        pending = list(zip(events, entry_ids, strict=True))
+        must_ask: Redis | None = None
+        while pending:
+            trip = (must_ask or self._redis).pipeline(transaction=False)
+            for event, entry_id in pending:
+                if must_ask is not None:
+                    trip.execute_command("ASKING")
                 fields = {"mutation": "createMessage", "data": orjson.dumps(event.to_data(padding))}
                 if self._has_keys:
                     fields["id"] = f"event-{event.number}".encode()
                 trip.xadd(event.stream, fields, id=entry_id)  # type: ignore[arg-type]
             try:
-                ids = await trip.execute()
-            except _AWAY:
-                if not self._has_keys:
-                    return
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            for event, entry_id in zip(events, ids, strict=True):
-                self._books.accept(event, entry_id)
-            return
+                answers: list[Any] = await trip.execute(raise_on_error=False)
+            except _AWAY as error:
+                answers = [error]
+            if must_ask is not None:
+                answers = answers[1::2] or answers
+                await must_ask.aclose()
+                must_ask = None
+            for answer in answers:
+                # A key moves as a whole: what comes after a redirection was redirected too.
+                if isinstance(answer, MovedError):
+                    await self.move(f"redis://127.0.0.1:{answer.port}/0")
+                    break
+                if isinstance(answer, AskError):
+                    must_ask = _connect(f"redis://127.0.0.1:{answer.port}/0")
+                    break
+                if isinstance(answer, _AWAY):
+                    if not self._has_keys:
+                        return
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    break
+                if isinstance(answer, Exception):
+                    raise answer
+                self._books.accept(pending.pop(0)[0], answer)
 
 
 def _connect(url: str) -> Redis:

@@ -62,7 +62,12 @@ class Scene:
 
 @asynccontextmanager
 async def set_scene(
-    gateways: int, *, streams: Sequence[str] = (STREAM,), has_keys: bool = True, **environment: str
+    gateways: int,
+    *,
+    streams: Sequence[str] = (STREAM,),
+    has_keys: bool = True,
+    is_cluster: bool = False,
+    **environment: str,
 ) -> AsyncIterator[Scene]:
     """So many gateways, and nobody connected yet. If the test has not failed, all must be caught up and reconciled.
 
@@ -70,9 +75,10 @@ async def set_scene(
         gateways: how many.
         streams: that events are published to.
         has_keys: whether events carry idempotency keys; only without are they free of that cost.
+        is_cluster: over a Redis Cluster of three servers.
         environment: settings of the gateways.
     """
-    async with deploy(gateways, **environment, FANOUT_STREAM=",".join(streams)) as deployment:
+    async with deploy(gateways, is_cluster=is_cluster, **environment, FANOUT_STREAM=",".join(streams)) as deployment:
         books = Books()
         crowd = Crowd(books, deployment.list_ports)
         publisher = Publisher(books, deployment.valkey.url, ROOMS, streams, has_keys=has_keys)

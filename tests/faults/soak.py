@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=_DEFAULT_MINUTES, help="begin no round after that")
     parser.add_argument("--rounds", type=int, help="end after so many rounds")
     parser.add_argument("--gateways", type=int, default=3)
+    parser.add_argument("--cluster", action="store_true", help="over a Redis Cluster whose slots are moved")
     parser.add_argument("--subscribers", type=int, default=3, help="for each want, and as many that resume")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_soak(seed, options))
     except AssertionError as error:
-        print(f"{error}\n\nagain with: make soak SEED={seed} MINUTES={options.minutes:g}", flush=True)
+        kind = " CLUSTER=1" if options.cluster else ""
+        print(f"{error}\n\nagain with: make soak SEED={seed} MINUTES={options.minutes:g}{kind}", flush=True)
         return 1
     print(f"seed {seed}: no difference", flush=True)
     return 0
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _soak(seed: int, options: argparse.Namespace) -> None:
     begun = time.monotonic()
-    async with break_at_random(seed, options.gateways, options.subscribers) as chaos:
+    async with break_at_random(seed, options.gateways, options.subscribers, options.cluster) as chaos:
         while time.monotonic() - begun < options.minutes * 60:
             played = await chaos.play_round()
             _show(played, time.monotonic() - begun)

@@ -225,7 +225,7 @@ async def test_the_router_dies_in_a_failover_that_lost_events() -> None:
 
 
 async def test_the_router_is_stopped_while_redis_is_restarted_and_nobody_is_told() -> None:
-    """Whoever knows what was read comes first, although its lease is over."""
+    """Whoever has the lease next waits for all to say what they had taken."""
     async with set_scene(2) as scene:
         await scene.crowd.join(WANTS, 4)
         router = await scene.deployment.find_router()
@@ -244,9 +244,9 @@ async def test_the_router_is_stopped_while_redis_is_restarted_and_nobody_is_told
 
 
 async def _has_had_its_turn(gateway: Served, server: Valkey) -> bool:
-    """Whether a gateway has left a doubtful stream to another one, or routes it."""
+    """Whether a gateway waits for what the others have taken, or routes."""
     asked = await asyncio.to_thread(server.client.info, "commandstats")
-    return "cmdstat_sismember" in asked or bool(await read_metric(gateway, "fanout_routed_streams"))
+    return "cmdstat_hsetnx" in asked or bool(await read_metric(gateway, "fanout_routed_streams"))
 
 
 async def _lacks_redis(gateway: Served) -> bool:

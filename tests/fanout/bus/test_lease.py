@@ -22,8 +22,8 @@ async def test_one_holder_at_a_time(link: Link) -> None:
     assert 0 < await other.acquire(link) <= 10_000
     assert await one.acquire(link) == 0, "who lost only its connection goes on"
     assert await Lease(KEYS, "another", 10_000).acquire(link) == 0
-    assert not await other.release(link, "G")
-    assert await one.release(link, "G")
+    assert not await other.release(link)
+    assert await one.release(link)
     assert await other.acquire(link) == 0
 
 
@@ -58,7 +58,7 @@ async def test_the_checkpoint_moves_under_the_lease_only(link: Link, redis: Redi
     with pytest.raises(LeaseLost):
         await one.advance(link, Position(EntryId(6, 0), 8))
     assert (await look(link, KEYS, "s")).position == Position(EntryId(5, 1), 7)
-    assert not await one.release(link, "G")
+    assert not await one.release(link)
 
 
 async def test_the_first_gateway_creates_the_checkpoint(link: Link) -> None:
@@ -92,7 +92,7 @@ async def test_the_wish_of_whoever_holds_fewest_counts(link: Link, redis: Redis)
     await other.wish(link, 4, 10_000)
     assert await holder.read_wish(link) == 4, "it has changed its mind"
     assert 0 < await redis.pttl(KEYS.wish("s")) <= 10_000
-    assert await holder.give_up(link, "G")
+    assert await holder.give_up(link)
     assert await holder.read_wish(link) is None
     assert await one.is_free(link)
-    assert not await holder.give_up(link, "G")
+    assert not await holder.give_up(link)

@@ -237,3 +237,33 @@ async def test_without_redis_there_is_no_position(start_gateway: Start, own_serv
         await gateway.bus.history.find_position()
     with pytest.raises(Unavailable):
         await gateway.bus.history.look([Token((b"x" * 8,), (START,))])
+
+
+@pytest.mark.single_server
+async def test_a_stream_that_may_not_be_looked_at_is_not_taken_for_one_without_entries(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    await redis.execute_command("ACL", "SETUSER", "blind", "on", ">hunter2", "~*", "&*", "+@all")
+    gateway = await start_gateway(url.replace("://", "://blind:hunter2@", 1))
+    await publish(gateway, 3)
+    await redis.execute_command("ACL", "SETUSER", "blind", "-xinfo|stream")
+    with pytest.raises(Unavailable, match="permissions"):
+        await gateway.bus.history.find_position()
+    await redis.execute_command("ACL", "SETUSER", "blind", "+xinfo|stream")
+    assert await check(gateway, await gateway.bus.history.find_position()) == (gateway.bus.history.taken())
+
+
+async def test_a_position_asked_for_changes_nothing_of_what_is_known_of_the_streams(
+    url: str, redis: Redis, start_gateway: Start
+) -> None:
+    """It is asked on another connection, so its answer may be the older one although it is read last."""
+    gateway = await start_gateway(url)
+    history = gateway.bus.history
+    await history.look([None])
+    before = history.write_token(history.taken())
+    await redis.set(KEYS.epoch(STREAM), "another!")
+    told = await history.find_position()
+    assert history.write_token(history.taken()) == before
+    assert told.encode() != before
+    assert await check(gateway, told) == history.taken()
+    assert history.write_token(history.taken()) == told.encode()

@@ -1,4 +1,4 @@
-"""What a checkpoint tells of the server that it was written to, and whose turn it is when that is another one."""
+"""What a checkpoint tells of the server that it was written to, and the hearing when that is another one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from redis.asyncio import Redis
 
 from fanout.bus.client import CommandRefused, Endpoint, Link
-from fanout.bus.entries import EntryId, parse_id
+from fanout.bus.entries import START, EntryId, parse_id
 from fanout.bus.keys import Keys
 from fanout.bus.lease import Lease
 from fanout.bus.positions import Position
-from fanout.bus.succession import Checkpoint, Patience, holds, look, rename_holder
+from fanout.bus.succession import Checkpoint, Hearing, bear_witness, dismiss, holds, look
 from tests.served import wait_until
 from tests.valkey import Valkey, run_valkey
 
@@ -18,79 +18,93 @@ KEYS = Keys("p:")
 POSITION = Position(EntryId(5, 1), 7)
 
 
-def told(server: str = "one", present: str = "two", holder: str = "G") -> Checkpoint:
-    return Checkpoint(POSITION, holder, server, present)
-
-
-async def test_it_is_what_the_holder_wrote(link: Link) -> None:
+async def test_it_is_what_the_router_wrote(link: Link) -> None:
     empty = await look(link, KEYS, "s")
-    assert (empty.position, empty.holder, empty.server) == (None, "", "")
+    assert (empty.position, empty.server) == (None, "")
     assert len(empty.present) == 81
     lease = Lease(KEYS, "s", 10_000)
     await lease.acquire(link)
-    await lease.advance(link, POSITION, "G", empty.present)
+    await lease.advance(link, POSITION, empty.present)
     noted = await look(link, KEYS, "s")
-    assert noted == Checkpoint(POSITION, "G", empty.present, empty.present)
+    assert noted == Checkpoint(POSITION, empty.present, empty.present)
     assert not noted.is_doubtful
-    await lease.release(link, "G")
-    assert (await look(link, KEYS, "s")).holder == "", "who has done with a stream knows nothing more of it"
-
-
-async def test_who_never_had_it_does_not_end_the_doubt(link: Link) -> None:
-    one, other = Lease(KEYS, "s", 10_000), Lease(KEYS, "s", 10_000)
-    await one.acquire(link)
-    await one.advance(link, POSITION, "G", "one")
-    await one.release(link, "H")
-    await other.acquire(link)
-    await other.release(link, "H")
-    assert (await look(link, KEYS, "s")).holder == "G"
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "is_doubtful"),
-    [
-        (told(), True),
-        (told(present="one"), False),
-        (told(server=""), False),
-        (told(present=""), False),
-        (told(holder=""), False),
-    ],
+    ("server", "present", "is_doubtful"),
+    [("one", "two", True), ("one", "one", False), ("", "two", False), ("one", "", False)],
 )
-def test_doubt_needs_two_servers_and_somebody_who_knew(checkpoint: Checkpoint, is_doubtful: bool) -> None:
-    assert checkpoint.is_doubtful is is_doubtful
+def test_doubt_needs_two_servers(server: str, present: str, is_doubtful: bool) -> None:
+    assert Checkpoint(POSITION, server, present).is_doubtful is is_doubtful
 
 
-async def test_a_holder_that_goes_by_another_id_is_the_same(link: Link, redis: Redis) -> None:
-    await redis.hset(KEYS.checkpoint("s"), mapping={"id": "5-1", "read": 7, "holder": "G"})
-    await rename_holder(link, KEYS, "s", "H", "I")
-    assert (await look(link, KEYS, "s")).holder == "G"
-    await rename_holder(link, KEYS, "s", "G", "H")
-    assert (await look(link, KEYS, "s")).holder == "H"
-
-
-async def test_whether_an_entry_is_still_there(link: Link, redis: Redis) -> None:
+async def test_whether_entries_are_still_there(link: Link, redis: Redis) -> None:
     ids = [parse_id(await redis.xadd("s", {"a": "b"}, id=f"{number}-0")) for number in range(1, 6)]
-    assert await holds(link, "s", ids[2])
-    assert not await holds(link, "s", EntryId(3, 1))
+    assert await holds(link, "s", *ids)
+    assert await holds(link, "s", START, ids[2])
+    assert not await holds(link, "s", ids[2], EntryId(3, 1))
     assert not await holds(link, "s", EntryId(6, 0))
     await redis.xtrim("s", maxlen=1, approximate=False)
     assert await holds(link, "s", ids[2]), "trimmed in due course"
+    assert await holds(link, "missing", START)
     assert not await holds(link, "missing", ids[2])
     await redis.set("text", "x")
     with pytest.raises(CommandRefused):
         await holds(link, "text", ids[2])
 
 
-async def test_the_holder_comes_first_as_long_as_it_may_come_back(link: Link, redis: Redis) -> None:
-    patience = Patience(KEYS, 600_000)
-    await redis.sadd(KEYS.gateways, "G")
-    assert await patience.is_due(link, told(), "H")
-    assert not await patience.is_due(link, told(), "G")
-    assert not await patience.is_due(link, told(present="one"), "H")
-    assert not await Patience(KEYS, 0).is_due(link, told(), "H")
-    assert await patience.is_due(link, told(), "H")
-    await redis.srem(KEYS.gateways, "G")
-    assert not await patience.is_due(link, told(), "H")
+async def begin(link: Link, redis: Redis, *members: str) -> Hearing:
+    """A stream of three entries behind another server than the checkpoint's."""
+    for number in range(1, 4):
+        await redis.xadd("s", {"a": "b"}, id=f"{number}-0")
+    await redis.hset(KEYS.checkpoint("s"), mapping={"id": "1-0", "read": 1, "server": "another"})
+    await redis.sadd(KEYS.gateways, *members)
+    return Hearing(KEYS, "s", (await look(link, KEYS, "s")).present)
+
+
+@pytest.mark.parametrize(("taken", "is_whole"), [(3, True), (4, False)])
+async def test_all_are_heard_and_what_they_have_taken_is_looked_for(
+    link: Link, redis: Redis, taken: int, is_whole: bool
+) -> None:
+    hearing = await begin(link, redis, "A", "B")
+    await bear_witness(link, KEYS, "A", {"s": EntryId(2, 0), "another stream": START})
+    await hearing.listen(link)
+    assert not hearing.is_over
+    await bear_witness(link, KEYS, "B", {"s": EntryId(taken, 0)})
+    await bear_witness(link, KEYS, "B", {"s": EntryId(1, 0)})  # it has joined anew meanwhile, and forgotten
+    await hearing.listen(link)
+    assert (hearing.is_over, hearing.is_whole) == (True, is_whole)
+    await dismiss(link, KEYS, "s")
+    assert await redis.hgetall(KEYS.checkpoint("s")) == {"id": "1-0", "read": "1", "server": "another"}
+
+
+async def test_what_the_dead_had_taken_nobody_knows(link: Link, redis: Redis) -> None:
+    """Also if whoever was waiting for it is dead too: it was written down who is waited for."""
+    hearing = await begin(link, redis, "A", "B")
+    await bear_witness(link, KEYS, "A", {"s": EntryId(2, 0)})
+    await hearing.listen(link)
+    await redis.srem(KEYS.gateways, "B")
+    successor = Hearing(KEYS, "s", (await look(link, KEYS, "s")).present)
+    await successor.listen(link)
+    assert (successor.is_over, successor.is_whole) == (True, False)
+
+
+async def test_what_was_said_to_a_former_server_does_not_count(link: Link, redis: Redis) -> None:
+    hearing = await begin(link, redis, "A")
+    await redis.hset(KEYS.checkpoint("s"), "w:A", "the one between 9-0")
+    await hearing.listen(link)
+    assert not hearing.is_over
+    await bear_witness(link, KEYS, "A", {"s": EntryId(3, 0)})
+    await hearing.listen(link)
+    assert hearing.is_whole
+
+
+async def test_nothing_is_said_where_there_is_no_doubt(link: Link, redis: Redis) -> None:
+    for server in (None, "", (await look(link, KEYS, "s")).present):
+        if server is not None:
+            await redis.hset(KEYS.checkpoint("s"), "server", server)
+        await bear_witness(link, KEYS, "A", {"s": EntryId(2, 0)})
+        assert not await redis.hexists(KEYS.checkpoint("s"), "w:A")
 
 
 async def test_a_user_that_may_not_ask_is_told_nothing(own_port: int) -> None:

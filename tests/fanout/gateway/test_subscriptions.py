@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from fanout.engine import Registry
+from fanout.gateway.connection import Connection
+from fanout.gateway.subscriptions import Subscriptions
 from fanout.model import Bucket
 from tests.fanout.gateway.conftest import Harness
 from tests.served import wait_until_async
@@ -55,6 +60,49 @@ async def test_those_who_come_while_a_group_is_registered_wait_for_the_same_regi
         assert await one.receive() == {"type": "start_ack", "id": "a"}
         assert await two.receive() == {"type": "start_ack", "id": "b"}
         assert len(harness.directory.registered) == 1
+
+
+@pytest.mark.parametrize(("where", "name"), [(Connection, "acknowledge"), (Registry, "add")])
+async def test_one_that_cannot_be_made_live_is_closed_and_the_others_go_live(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: type, name: str
+) -> None:
+    def fail_once(*arguments: Any) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    harness.directory.open.clear()
+    async with harness.connect() as one, harness.connect() as two:
+        await one.send_start("a", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.groups == 1)
+        await two.send_start("b", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: all(each.subscriptions for each in harness.gateway.connections))
+        monkeypatch.setattr(where, name, fail_once)
+        harness.directory.open.set()
+        assert await two.receive() == {"type": "start_ack", "id": "b"}
+        await wait_until_async(lambda: len(harness.gateway.connections) == 1)
+        assert harness.metrics.closes["internal-error"] == 1
+        assert "could not be made live" in caplog.text
+        harness.deliver({"id": "1", "roomId": "1"})
+        assert (await two.receive_data())[0] == "b"
+    await wait_until_async(lambda: harness.metrics.groups == 0)
+    assert harness.directory.registered == []
+
+
+async def test_the_only_one_that_cannot_be_made_live_leaves_nothing_behind(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    harness.directory.open.clear()
+    async with harness.connect() as client:
+        await client.send_start("a", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.groups == 1)
+        monkeypatch.setattr(Subscriptions, "_add", fail)
+        harness.directory.open.set()
+        await wait_until_async(lambda: harness.metrics.closes["internal-error"] == 1)
+        await wait_until_async(lambda: harness.metrics.groups == 0)
+        assert harness.directory.registered == []
 
 
 async def test_a_stop_while_pending_ends_it_without_a_trace(harness: Harness) -> None:

@@ -96,6 +96,16 @@ def test_ids_in_use_are_counted() -> None:
     assert session.subscription_count == 0
 
 
+def test_a_start_that_is_repeated_is_told_again_where_it_begins() -> None:
+    session = open_session()
+    (wish,) = session.receive(START)
+    assert isinstance(wish, Subscribe)
+    (first,) = session.subscribed("1", wish.token, "P")
+    assert isinstance(first, Send)
+    assert b'"position":"P"' in first.message
+    assert session.receive(START) == [first]
+
+
 def test_a_rejected_id_is_free_again() -> None:
     session = open_session()
     (wish,) = session.receive(START)
