@@ -6,6 +6,7 @@ It runs on the test's event loop. Knows nothing of what passes.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,10 +16,12 @@ class Proxy:
 
     Args:
         target_port: on loopback; can be changed, for connections that are opened from then on.
+        tls: what is said to clients; the target is spoken to in plain.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
         self.target_port = target_port
+        self._tls = tls
         self.port = 0
         self._flows = asyncio.Event()
         self._flows.set()
@@ -29,6 +32,11 @@ class Proxy:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._writers)
 
     def cut(self) -> None:
         """Break all connections; new ones are taken."""
@@ -89,7 +97,7 @@ class Proxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._serve_soon, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(self._serve_soon, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

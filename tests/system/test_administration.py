@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.faults.proxy import Proxy
 from tests.served import AppSyncClient, Served, connect_appsync, open_appsync, serve, wait_until_async
 from tests.system.test_serving import list_workers
 from tests.valkey import Valkey, run_valkey
@@ -228,3 +230,25 @@ def test_the_signal_of_a_terminal_that_is_closed_ends_the_process(tmp_path: Path
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+async def test_a_signal_that_comes_before_it_can_be_handled_is_not_lost_and_ends_nothing(tmp_path: Path) -> None:
+    write(tmp_path)
+    with run_valkey() as valkey:
+        async with Proxy(valkey.port).running() as proxy:
+            proxy.stall()
+            command = [sys.executable, "-m", "fanout", "serve", "--config", "fanout.toml", "--port", "0"]
+            command += ["--redis-url", proxy.url]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path) as process:
+                try:
+                    await wait_until_async(lambda: proxy.is_used)
+                    process.send_signal(signal.SIGHUP)
+                    proxy.flow()
+                    assert await asyncio.to_thread(_says, process, b"reloaded; changed: nothing")
+                finally:
+                    process.kill()
+
+
+def _says(process: subprocess.Popen[bytes], text: bytes) -> bool:
+    assert process.stdout is not None
+    return any(text in line for line in process.stdout)

@@ -6,7 +6,10 @@ The other tests of this room run on a cluster too.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +17,10 @@ from fanout.bus.client import CommandRefused, Endpoint, Link
 from fanout.bus.cluster import ClusterCalls
 from fanout.bus.keys import Keys
 from fanout.bus.slots import find_slot
+from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, Unavailable
-from tests.fanout.bus.harness import CATCH_ALL, FOREVER, STREAM, Gateway, Start, message, room, until
+from tests.fanout.bus.harness import CATCH_ALL, FOREVER, STREAM, Gateway, Start, message, room, until, until_redis
+from tests.faults.proxy import Proxy
 from tests.valkey import Valkey, ValkeyCluster, run_valkey_cluster
 
 
@@ -196,6 +201,53 @@ async def test_slots_move_while_events_are_routed_and_nothing_is_lost_or_doubled
     await gateways[2].bus.register([room("b")])
     await gateways[0].bus.publish([message("b", count)])
     await until(lambda: gateways[2].numbers[-1] == count)
+
+
+async def test_tls_and_a_password_hold_for_all_servers(tmp_path: Path, start_gateway: Start) -> None:
+    """The embedded server knows no TLS, so each server of the cluster is behind an end of TLS, which it announces."""
+    files = create_development_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(files.cert, files.key)
+    with run_valkey_cluster() as own:
+        async with AsyncExitStack() as stack:
+            ends = [await stack.enter_async_context(Proxy(one.port, tls).running()) for one in own.servers]
+            for server, end in zip(own.servers, ends, strict=True):
+                server.client.config_set("cluster-announce-port", end.port)
+                server.client.config_set("requirepass", "hunter2")
+            announced = {end.port for end in ends}
+            await until(lambda: all(list_ports(server) == announced for server in own.servers), "the map", 30)
+            address = f"127.0.0.1:{ends[0].port}?ssl_ca_certs={files.ca}"
+            gateways = [await start_gateway(f"rediss://:hunter2@{address}", **FOREVER) for _ in range(2)]
+            for gateway in gateways:
+                await gateway.bus.register([room("a")])
+            for number in range(30):
+                await gateways[number % 2].bus.publish([message("a", number)])
+            for gateway in gateways:
+                await until(lambda gateway=gateway: gateway.numbers == list(range(30)))
+            assert all(end.is_used for end in ends)
+            for end in ends:
+                end.cut()
+
+            async def is_published() -> bool:
+                try:
+                    return bool(await gateways[0].bus.publish([message("a", 30, key="k")]))
+                except Unavailable:
+                    return False
+
+            await until_redis(is_published)
+            for gateway in gateways:
+                await until(lambda gateway=gateway: gateway.numbers == list(range(31)))
+                assert gateway.missed == []
+                await gateway.bus.stop()
+            with pytest.raises(ConfigurationError, match="refuses the user, password"):
+                await Gateway(f"rediss://:wrong@{address}").bus.start()
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await Gateway(f"rediss://:hunter2@127.0.0.1:{ends[0].port}").bus.start()
+
+
+def list_ports(server: Valkey) -> set[int]:
+    """Where a server of a cluster says that those who own slots are."""
+    return {int(primary[1]) for _, _, primary, *_ in server.client.execute_command("CLUSTER SLOTS")}
 
 
 async def test_a_replica_takes_over_and_subscribers_are_told(start_gateway: Start) -> None:
