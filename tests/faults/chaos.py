@@ -284,8 +284,8 @@ class Chaos:
         await asyncio.sleep(draw.uniform(0.05, _LONGEST_FAULT_SECONDS))  # so long does the fault last
 
     async def _restart_redis(self, draw: random.Random, *, keeps_data: bool) -> None:
-        valkey = self._scene.deployment.valkey
         async with self._redis_turn:
+            valkey = self._scene.deployment.valkey  # perhaps another one since the last turn
             await asyncio.to_thread(valkey.kill)
             if not keeps_data:
                 await asyncio.to_thread(valkey.wipe)
