@@ -200,7 +200,8 @@ async def test_all_are_heard_before_a_doubtful_checkpoint_is_believed(
     gate.cut()
     gate.release()
     if is_lost:
-        await until(lambda: apart.missed == other.missed == ["history-lost"])
+        # Perhaps twice, if the lease is lost on a busy machine before the checkpoint names the present server.
+        await until(lambda: set(apart.missed) == set(other.missed) == {"history-lost"})
     else:
         await until(lambda: apart.numbers == other.numbers == [0, 1])
         assert apart.missed == other.missed == []
