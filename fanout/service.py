@@ -252,8 +252,9 @@ async def _assemble(
         catch_up=catch_up,
         read_token=bus.history.read_token,
         recheck=api.recheck,
+        holds=authorizer.holds,
     )
-    gateway = Gateway(settings, authorize, subscriptions, wheel, metrics, limits)
+    gateway = Gateway(settings, authorize, subscriptions, wheel, metrics, limits, authorizer.holds)
     administration = Administration(
         settings,
         source,

@@ -20,7 +20,7 @@ from fanout.gateway.addresses import FORWARDED_HEADER, AddressReader
 from fanout.gateway.admission import Admission, Refused
 from fanout.gateway.calls import describe_connect
 from fanout.gateway.limits import Limits
-from fanout.gateway.subscriptions import Held, Subscriber, Subscriptions, read_decision
+from fanout.gateway.subscriptions import Held, Holds, Subscriber, Subscriptions, read_decision
 from fanout.gateway.turns import Turns, Worker
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics
@@ -64,6 +64,7 @@ class Gateway:
         wheel: the clock of all connections.
         metrics: counts what happens.
         limits: what one client may do; the one that `subscriptions` asks.
+        holds: whether an identity may still go on; asked where a decision has taken a while.
         now: seconds since 1970.
 
     Raises:
@@ -78,8 +79,10 @@ class Gateway:
         wheel: Wheel,
         metrics: Metrics,
         limits: Limits,
+        holds: Holds,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._holds = holds
         self._now = now
         self.settings = settings
         self.subscriptions = subscriptions
@@ -147,7 +150,7 @@ class Gateway:
     def _decided(self, connection: Connection, session: Session, deciding: asyncio.Future[Identity]) -> None:
         if deciding.cancelled():
             return
-        outcome = read_decision(deciding)
+        outcome = read_decision(deciding, self._holds)
         if self._deciding.get(connection) is not deciding:
             return  # the connection went, or was given other credentials, in the very step in which it was decided
         del self._deciding[connection]

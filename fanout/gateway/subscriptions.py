@@ -17,7 +17,7 @@ from typing import Protocol
 
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
-from fanout.errors import BadRequest, ClientFault, Unavailable
+from fanout.errors import BadRequest, ClientFault, Unauthorized, Unavailable
 from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.calls import describe_subscribe
 from fanout.gateway.invalidation import Invalidations
@@ -34,6 +34,8 @@ logger = logging.getLogger("fanout.gateway")
 Planner = Callable[[SubscribeRequest, Identity], Plan]
 Authorize = Callable[[Call], Identity | Awaitable[Identity]]
 """Who wants to subscribe; raises Unauthorized, or its awaitable does."""
+Holds = Callable[[Identity], bool]
+"""Whether an identity that was decided may go on."""
 Recheck = Callable[[Plan, Identity], ClientFault | None]
 """What keeps a subscription that was planned before from going on for an identity; None: nothing."""
 
@@ -149,6 +151,7 @@ class Subscriptions:
         catch_up: CatchUp,
         read_token: Callable[[str], Token],
         recheck: Recheck,
+        holds: Holds,
     ) -> None:
         self._registry = registry
         self._authorize = authorize
@@ -165,6 +168,7 @@ class Subscriptions:
         self._catch_up = catch_up
         self._read_token = read_token
         self._recheck = recheck
+        self._holds = holds
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool, bool], tuple[str, JoinParts]] = {}
 
@@ -189,7 +193,7 @@ class Subscriptions:
     def _decided(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
         if deciding.cancelled():
             return
-        outcome = read_decision(deciding)
+        outcome = read_decision(deciding, self._holds)
         held = subscriber.subscriptions.get(wish.id)
         if not isinstance(held, Deciding) or held.future is not deciding:
             return  # ended in the very step in which it was decided
@@ -381,12 +385,16 @@ class Subscriptions:
         return framing
 
 
-def read_decision(deciding: asyncio.Future[Identity]) -> Identity | ClientFault:
-    """Who it was found to be, or what the client is to be told instead."""
+def read_decision(deciding: asyncio.Future[Identity], holds: Holds) -> Identity | ClientFault:
+    """Who it was found to be, or what the client is to be told instead.
+
+    `holds` is asked, since a reload may have taken out meanwhile what it was decided by.
+    """
     error = deciding.exception()
     match error:
         case None:
-            return deciding.result()
+            identity = deciding.result()
+            return identity if holds(identity) else Unauthorized()
         case ClientFault():
             return error
         case Unavailable():

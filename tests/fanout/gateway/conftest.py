@@ -24,7 +24,7 @@ from fanout.gateway import (
     build_protocol_class,
 )
 from fanout.metrics import Metrics
-from fanout.model import Bucket, Call, Event
+from fanout.model import Bucket, Call, Event, Identity
 from fanout.schema import Api, load_chat_schema
 from fanout.settings import Settings
 from tests.served import API_KEY, connect_appsync, open_appsync
@@ -109,6 +109,7 @@ class Harness:
         self.past = Past()
         self.api = Api(load_chat_schema(), self.settings)
         self.authorizer = Authorizer(ApiKeys(self.settings.api_key), ApiKeys(()))
+        self.holds: Callable[[Identity], bool] = lambda identity: True
         self.decide: Callable[[Call], Decision] = self.authorizer.authorize_client
         self.dispatcher = Dispatcher(
             self.registry,
@@ -131,6 +132,7 @@ class Harness:
             self.catch_up,
             self.past.read_token,
             self.api.recheck,
+            lambda identity: self.holds(identity),
         )
         self.gateway = Gateway(
             self.settings,
@@ -139,6 +141,7 @@ class Harness:
             self.wheel,
             self.metrics,
             self.limits,
+            lambda identity: self.holds(identity),
             lambda: self.now_ms / 1000,
         )
         self.gateway.start()

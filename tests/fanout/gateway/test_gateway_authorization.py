@@ -106,6 +106,20 @@ async def test_who_is_nobody_is_told_later(
     assert ("it could not be decided who is asking" in caplog.text) is (token == "broken")
 
 
+async def test_what_was_taken_out_while_it_was_decided_lets_nobody_in(harness: Harness, issuer: Issuer) -> None:
+    async with open_client(harness, "ada@60") as client, open_client(harness) as late:
+        issuer.may_answer.clear()
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        await late.init("ada@60")
+        await wait_until_async(lambda: len(issuer.calls) == 3)
+        harness.holds = lambda identity: False
+        issuer.may_answer.set()
+        assert await late.receive_close() == 4403
+        told = await client.receive()
+        assert (told["type"], told["id"]) == ("error", "s")
+        assert harness.metrics.subscriptions == 0
+
+
 async def test_who_leaves_meanwhile_is_not_asked_about_any_more(harness: Harness, issuer: Issuer) -> None:
     issuer.may_answer.clear()
     async with open_client(harness) as client:
