@@ -86,7 +86,6 @@ class Cohorts:
         self._writes = 0
         self.pending_bytes = 0
         """Of payloads that `flush` is to write."""
-        self.size = 0
 
     def __iter__(self) -> Iterator[Joining]:
         for cohorts in self._by_group.values():
@@ -114,7 +113,6 @@ class Cohorts:
         else:
             deque(self._write(cohort), maxlen=0)
         cohort.members.setdefault(len(joining.id_bytes), {})[joining] = None
-        self.size += 1
 
     def offer(self, place: Place, event: Event) -> None:
         """Note an event for all that it matches; `flush` writes it."""
@@ -145,19 +143,27 @@ class Cohorts:
         left, self._left = self._left, []
         return left
 
-    def settle(self, place: Place) -> None:
-        """Everything up to a place has been offered and written: note that, and forget those who are gone."""
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody is here any more."""
+        return all(joining.is_over for joining in self)
+
+    def advance(self, place: Place) -> None:
+        """Everything up to a place has been offered and written."""
         self.place = place
         for cohorts in self._by_group.values():
             for cohort in cohorts.values():
                 cohort.since = place
-                for members in cohort.members.values():
-                    for joining in [joining for joining in members if joining.is_over]:
-                        del members[joining]
-                        self.size -= 1
-                    for joining in members:
-                        places = joining.places
-                        joining.places = (*places[: self.stream], place, *places[self.stream + 1 :])
+
+    def settle(self) -> None:
+        """Tell each subscription where it is now. 0.5 us for each: for the end, not for every chunk."""
+        moved: dict[Places, Places] = {}
+        for joining in self:
+            places = joining.places
+            now = moved.get(places)
+            if now is None:
+                now = moved[places] = (*places[: self.stream], self.place, *places[self.stream + 1 :])
+            joining.places = now
 
     def _offer(self, place: Place, event: Event) -> None:
         payloads: dict[object, bytes] = {}
@@ -201,7 +207,6 @@ class Cohorts:
                         self._writes += 1
                     if not has_got or joining.is_congested:
                         del members[joining]
-                        self.size -= 1
                         self._left.append(Left(joining, self.place if has_got else cohort.since, has_got))
                     if self._writes >= _WRITES_PER_STEP:
                         self._writes = 0

@@ -134,22 +134,25 @@ class Round:
         waiting = [joining for joining in self.members if not joining.is_over and joining.places[stream] < target]
         waiting.sort(key=lambda joining: joining.places[stream], reverse=True)
         aboard = self._build_cohorts(stream, target)
-        while waiting or aboard.size:
-            if not aboard.size:
-                aboard = self._build_cohorts(stream, waiting[-1].places[stream])
-            try:
-                chunk = await self._history.read(stream, aboard.place, target)
-            except HistoryGone:
-                while waiting and waiting[-1].places[stream] <= aboard.place:
-                    aboard.add(waiting.pop())
-                self._lose(aboard)
-                aboard = self._build_cohorts(stream, target)
-                continue
-            self._note_chunk()
-            await self._give(chunk, waiting, aboard)
-            aboard.settle(chunk.reached)
-            if chunk.reached >= target:
-                return
+        try:
+            while waiting or not aboard.is_deserted:
+                if aboard.is_deserted:
+                    aboard = self._build_cohorts(stream, waiting[-1].places[stream])
+                try:
+                    chunk = await self._history.read(stream, aboard.place, target)
+                except HistoryGone:
+                    while waiting and waiting[-1].places[stream] <= aboard.place:
+                        aboard.add(waiting.pop())
+                    self._lose(aboard)
+                    aboard = self._build_cohorts(stream, target)
+                    continue
+                self._note_chunk()
+                await self._give(chunk, waiting, aboard)
+                aboard.advance(chunk.reached)
+                if chunk.reached >= target:
+                    return
+        finally:
+            aboard.settle()  # also when Redis is away: the next turn goes on from there
 
     async def _give(self, chunk: Chunk, waiting: list[Joining], aboard: Cohorts) -> None:
         """Give the events of a chunk to all whose place is before them."""

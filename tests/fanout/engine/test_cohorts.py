@@ -95,7 +95,8 @@ async def test_places_in_other_streams_are_those_of_each() -> None:
     offer(world, cohorts, "a")
     cohorts.flush()
     assert [read_position(client.got[0]) for client in (one, two)] == [((1, 0), (5, 0)), ((1, 0), (7, 0))]
-    cohorts.settle((3, 0))
+    cohorts.advance((3, 0))
+    cohorts.settle()
     assert [client.places for client in (one, two)] == [((3, 0), (5, 0)), ((3, 0), (7, 0))]
 
 
@@ -108,7 +109,7 @@ async def test_those_who_have_to_read_first_are_left_out_with_their_place() -> N
     for client in (slow, beside):
         world.catch_up.leave(client)
         client.is_over, client.places, client.has_begun = False, (START,), b""
-    cohorts.settle((0, 5))
+    cohorts.advance((0, 5))
     for client in (slow, beside, quick):
         cohorts.add(client)
     for _ in range(2):
@@ -117,7 +118,7 @@ async def test_those_who_have_to_read_first_are_left_out_with_their_place() -> N
     # What the first was given filled the buffer of both.
     assert left == [(slow, (2, 0), True), (beside, (0, 5), False)]
     assert [len(client.got) for client in (slow, beside, quick)] == [2, 0, 2]
-    assert cohorts.size == 1
+    assert list(cohorts) == [quick]
     offer(world, cohorts, "a")
     assert cohorts.flush() == []
     assert [len(client.got) for client in (slow, beside, quick)] == [2, 0, 3]
@@ -132,10 +133,10 @@ async def test_those_who_are_gone_are_forgotten() -> None:
     gone.is_over = True
     offer(world, cohorts, "a")
     assert [left.joining for left in cohorts.flush()] == [gone]
+    assert list(cohorts) == [stays]
+    assert not cohorts.is_deserted
     stays.is_over = True
-    cohorts.settle((1, 0))
-    assert cohorts.size == 0
-    assert list(cohorts) == []
+    assert cohorts.is_deserted
 
 
 async def test_a_defect_with_one_event_does_not_stop_the_others() -> None:
