@@ -72,7 +72,7 @@ class Api:
         Takes 0.1 us where nothing is restricted, else 2 us.
         """
         access = self._access_of(identity)
-        return None if access is None else self.planner.verdicts.find_denial(plan.projection, access)
+        return None if access is None else self.planner.verdicts.find_denial(plan, access)
 
     def subscriptions_of(self, mutation: str) -> tuple[str, ...]:
         """Subscription fields that an event of this mutation reaches; empty where none is linked."""

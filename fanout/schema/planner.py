@@ -32,13 +32,13 @@ from graphql.execution.values import VariableValues
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, DuplicatedOperation
 from fanout.model import AuthMode, Identity, SubscribeRequest
-from fanout.schema.access import Access, Verdicts
+from fanout.schema.access import Access, Asked, Verdicts
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.documents import Document, DocumentReader, find_operation
 from fanout.schema.lru import Lru
 from fanout.schema.projection import Projection
 from fanout.schema.sdl import ApiSchema
-from fanout.schema.selection import SelectionCompiler
+from fanout.schema.selection import Place, SelectionCompiler, list_path_places
 from fanout.schema.templates import FilterTemplate
 from fanout.schema.wording import MAX_SHOWN_ERRORS, SUBSCRIPTION_RULES, format_errors, reword_variable_errors
 from fanout.settings import Settings
@@ -77,6 +77,7 @@ class Plan:
         source: what it was made from, for when the API changes.
         identity: who it was made for, where its filters depend on that, else None.
         invalidation: which payloads of `POST /admin/subscriptions/invalidate` end it; None: none does.
+        filtered: the fields that the client's own enhanced filter reads; shared by plans with the same.
     """
 
     field: str
@@ -85,6 +86,7 @@ class Plan:
     source: PlanSource
     identity: Identity | None = None
     invalidation: Filter | None = None
+    filtered: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +133,7 @@ class SubscriptionPlanner:
         self._operations: Lru[tuple[str, str | None], _Operation] = Lru(_MAX_OPERATIONS, _MAX_OPERATIONS_WEIGHT)
         self._plans: Lru[PlanSource, Plan] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
         self._projections: WeakValueDictionary[str, Projection] = WeakValueDictionary()
+        self._filtered: Lru[tuple[str, frozenset[tuple[str, ...]]], tuple[Place, ...]] = Lru(1024, 1024)
         self.verdicts = Verdicts()
         """Which selections are open to whom."""
 
@@ -147,7 +150,7 @@ class SubscriptionPlanner:
         Raises:
             BadRequest: an invalid document, variable or filter; `errors` has all of them.
             DuplicatedOperation: more than one root field (AppSync's error for it).
-            FieldDenied: the selection touches a field that is not open.
+            FieldDenied: the selection, or the filter that the client gave, touches a field that is not open.
             Unauthorized: the identity lacks a claim that the field's filter template needs.
         """
         name = request.operation_name or None
@@ -155,7 +158,7 @@ class SubscriptionPlanner:
         plan = self._plans.get(PlanSource(request.query, name, variables))
         if plan is not None:
             if access is not None:
-                self.verdicts.check(plan.projection, access)
+                self.verdicts.check(plan, access)
             return plan
         operation = self._operations.get((request.query, name))
         if operation is None:
@@ -165,10 +168,15 @@ class SubscriptionPlanner:
         field_name = operation.root.name.value
         try:
             arguments = get_argument_values(operation.field, operation.root, values)
-            projection = self._find_projection(operation, values)
+            asked = Asked(self._find_projection(operation, values), ())
             if access is not None:
-                self.verdicts.check(projection, access)
-            filter_ = self._build_filter(operation, arguments, identity)
+                self.verdicts.check(asked, access)
+            enhanced = read_enhanced_filter(operation.field, arguments, self._limits)
+            if enhanced is not None:
+                asked = asked._replace(filtered=self._find_filtered(operation, enhanced))
+                if access is not None:
+                    self.verdicts.check(asked, access)
+            filter_ = self._build_filter(operation, arguments, enhanced, identity)
             invalidating = self._invalidations.get(field_name)
             invalidation = invalidating.fill(arguments, identity) if invalidating else None
         except GraphQLError as error:
@@ -179,8 +187,8 @@ class SubscriptionPlanner:
         source = PlanSource(operation.query, name, variables)
         templates = (self._templates.get(field_name), invalidating)
         if any(template is not None and template.uses_identity for template in templates):
-            return Plan(field_name, filter_, projection, source, identity, invalidation)
-        plan = Plan(field_name, filter_, projection, source, None, invalidation)
+            return Plan(field_name, filter_, asked.projection, source, identity, invalidation, asked.filtered)
+        plan = Plan(field_name, filter_, asked.projection, source, None, invalidation, asked.filtered)
         self._plans.put(source, plan, len(request.query) + len(variables))
         return plan
 
@@ -307,8 +315,17 @@ class SubscriptionPlanner:
             operation.projections.put(chosen, projection)
         return projection
 
-    def _build_filter(self, operation: _Operation, arguments: Mapping[str, Any], identity: Identity) -> Filter:
-        enhanced = read_enhanced_filter(operation.field, arguments, self._limits)
+    def _find_filtered(self, operation: _Operation, enhanced: Filter) -> tuple[Place, ...]:
+        key = (operation.root.name.value, enhanced.paths)
+        places = self._filtered.get(key)
+        if places is None:
+            places = list_path_places(self._schema, operation.field.type, key[1])
+            self._filtered.put(key, places)
+        return places
+
+    def _build_filter(
+        self, operation: _Operation, arguments: Mapping[str, Any], enhanced: Filter | None, identity: Identity
+    ) -> Filter:
         template = self._templates.get(operation.root.name.value)
         if template is not None:
             filled = template.fill(arguments, identity)

@@ -7,7 +7,7 @@ Rules: GraphQL specification, section 6.3.2 "Field Collection".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphql import (
@@ -35,6 +35,8 @@ from graphql.execution.values import VariableValues
 from fanout.schema.documents import MAX_SELECTED_FIELDS
 
 TYPENAME = "__typename"
+Place = tuple[str, str]
+"""Object type and field."""
 _NOWHERE = ""  # no field has this name
 
 
@@ -194,9 +196,34 @@ class SelectionCompiler:
         return is_abstract_type(conditional) and self._schema.is_sub_type(conditional, type_)
 
 
-def list_places(selection: ObjectSelection) -> tuple[tuple[str, str], ...]:
+def list_path_places(
+    schema: GraphQLSchema, type_: GraphQLOutputType, paths: Iterable[tuple[str, ...]]
+) -> tuple[Place, ...]:
+    """All fields that paths lead through from a value of a type: each once. What no type has is passed over."""
+    places: dict[Place, None] = {}
+    for path in sorted(paths):
+        types = {type_}
+        for name in path:
+            objects = [each for named in map(get_named_type, types) for each in _list_object_types(schema, named)]
+            having = [each for each in objects if name in each.fields]
+            places.update(((each.name, name), None) for each in having)
+            types = {each.fields[name].type for each in having}
+    return tuple(places)
+
+
+def _list_object_types(schema: GraphQLSchema, type_: GraphQLNamedType) -> Sequence[GraphQLObjectType]:
+    match type_:
+        case GraphQLObjectType():
+            return (type_,)
+        case GraphQLInterfaceType() | GraphQLUnionType():
+            return sorted(schema.get_possible_types(type_), key=lambda possible: possible.name)
+        case _:
+            return ()
+
+
+def list_places(selection: ObjectSelection) -> tuple[Place, ...]:
     """All fields that a selection reads, as (object type, field): each once, outer ones first, without `__typename`."""
-    places: dict[tuple[str, str], None] = {}
+    places: dict[Place, None] = {}
     pending: list[ObjectSelection] = [selection]
     for each in pending:
         for field in each.fields:

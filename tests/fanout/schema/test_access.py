@@ -6,6 +6,7 @@ import gc
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +113,42 @@ def test_a_closed_field_refuses_the_subscription_in_appsyncs_words(query: str, c
         assert plan(query, Closed(), planner) is plan(query, None, planner)
 
 
+@pytest.mark.parametrize(
+    ("filter_", "touched"),
+    [
+        ({"id": {"eq": "1"}}, {"Post.id"}),
+        (
+            {"or": [{"name": {"eq": "1"}}, {"author.secret": {"beginsWith": "a"}}]},
+            {"Post.name", "Post.author", "User.secret"},
+        ),
+        ({"things.name": {"eq": "x"}}, {"Post.things", "Post.name", "User.name"}),
+        ({"named.post.id": {"eq": "x"}}, {"Post.named", "Post.post", "User.post", "Post.id"}),
+        ({"nothing.of.it": {"eq": 1}}, set()),
+        ({"id.deeper": {"eq": 1}}, {"Post.id"}),
+    ],
+)
+def test_what_a_filter_reads_has_to_be_open_too(filter_: dict[str, Any], touched: set[str]) -> None:
+    query = "subscription ($f: AWSJSON) { onPut(filter: $f) { __typename } }"
+    planner = SubscriptionPlanner(
+        parse_schema(SDL.replace("onPut(id: ID)", "onPut(id: ID filter: AWSJSON)")), Settings()
+    )
+    given = orjson.dumps(filter_).decode()
+    made = plan(query, None, planner, f=given)
+    assert {f"{type_}.{name}" for type_, name in made.filtered} == touched
+    for closed in touched:
+        # Whether the plan is there already or not.
+        for f in (given, given + " "):
+            with pytest.raises(FieldDenied):
+                plan(query, Closed(closed), planner, f=f)
+        assert planner.verdicts.find_denial(made, Closed(closed)) is not None
+    assert plan(query, Closed("User.id"), planner, f=given) is made
+    # The owner's template, and plain arguments, which the owner has declared, may read what is closed.
+    rules = SubscriptionSettings(filter={"id": {"eq": "$args.id"}})
+    for settings in ({}, {"subscriptions": {"onPut": rules}}):
+        one = build_planner(**settings)
+        assert plan('subscription { onPut(id: "1") { name } }', Closed("Post.id"), one).filtered == ()
+
+
 def test_a_closed_field_is_told_before_a_claim_that_its_template_lacks() -> None:
     rules = SubscriptionSettings(filter={"id": {"eq": "$identity.sub"}})
     with pytest.raises(FieldDenied):
@@ -198,7 +235,7 @@ def test_any_document_is_refused_exactly_if_it_touches_what_is_closed(seed: int,
     variables = "x: __typename @skip(if: $yes) y: __typename @include(if: $no)"
     query = f"subscription ($yes: Boolean = true, $no: Boolean = false) {{ {field} {{ {text} {variables} }} }}"
     assert list_touched(query) == touched
-    denial = PLANNER.verdicts.find_denial(plan(query, None, PLANNER).projection, Closed(*closed))
+    denial = PLANNER.verdicts.find_denial(plan(query, None, PLANNER), Closed(*closed))
     told = {
         f"Not Authorized to access {name} on type {type_}" for type_, name in (p.split(".") for p in touched & closed)
     }
