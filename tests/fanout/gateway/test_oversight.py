@@ -457,7 +457,7 @@ async def test_fresh_credentials_that_open_less_end_what_they_close(harness: Har
         groups.clear()
         await send("connection_init", payload={"Authorization": "t"})
         assert orjson.loads(await connection.recv())["type"] == "connection_ack"
-        told = orjson.loads(await connection.recv())
+        told = orjson.loads(await asyncio.wait_for(connection.recv(), 20))
         message = "Not Authorized to access author on type Message"
         assert told == {
             "type": "error",
