@@ -171,6 +171,8 @@ def subscribe(
     ca: CaOption = None,
 ) -> None:
     """Subscribe and print events as they come, one JSON line each; a progress line on a terminal."""
+    if api_key and token:
+        raise ConfigurationError("a key and a token: give either --api-key (FANOUT_API_KEY) or --token (FANOUT_TOKEN)")
     parsed = _parse_json(variables, "--variables")
     if not isinstance(parsed, dict):
         raise ConfigurationError("--variables: give a JSON object")

@@ -182,6 +182,7 @@ class Call:
         operation_name: which operation of it.
         variables: JSON values by variable name.
         addresses: where it comes from, the client first and then proxies, as in `ctx.identity.sourceIp`.
+        renews: whose connection the credentials are to renew; None: nobody's.
     """
 
     kind: CallKind
@@ -193,6 +194,7 @@ class Call:
     operation_name: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
+    renews: Identity | None = None
 
 
 class OverflowPolicy(Enum):

@@ -270,7 +270,7 @@ async def _assemble(
         metrics,
         build_providers=build,
     )
-    entrance = Entrance(refusals, limits, addresses.read, metrics)
+    entrance = Entrance(refusals, limits, addresses.read, metrics, addresses.trace)
     app = create_app(
         api=api,
         publish=bus.publish,

@@ -46,6 +46,20 @@ class AddressReader:
                 address = hop
         return _describe(address)
 
+    def trace(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Of where a call says that it comes from, what can be believed: the client first, then proxies, then the peer.
+
+        Args:
+            addresses: values of `X-Forwarded-For` in order, and the peer as the last.
+        """
+        believed = [addresses[-1]]
+        for hop in reversed(addresses[:-1]):
+            nearer = _parse(believed[-1])
+            if nearer is None or not self._is_trusted(nearer) or _parse(hop) is None:
+                break
+            believed.append(hop)
+        return tuple(reversed(believed))
+
     def _is_trusted(self, address: _Address) -> bool:
         return any(address in network for network in self._trusted)
 

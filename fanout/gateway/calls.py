@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fanout.gateway.addresses import FORWARDED_HEADER
-from fanout.model import Call, CallKind, SubscribeRequest
+from fanout.model import Call, CallKind, Identity, SubscribeRequest
 
 
-def describe_connect(headers: Mapping[str, str], peer: str) -> Call:
-    """A connection that wants to initialise; `peer` is the other end's address."""
-    return Call(CallKind.CONNECT, headers, addresses=list_addresses(headers, peer))
+def describe_connect(headers: Mapping[str, str], peer: str, renews: Identity | None = None) -> Call:
+    """A connection that wants to initialise, or to be renewed; `peer` is the other end's address."""
+    return Call(CallKind.CONNECT, headers, addresses=list_addresses(headers, peer), renews=renews)
 
 
 def describe_subscribe(request: SubscribeRequest, peer: str) -> Call:
@@ -27,6 +27,6 @@ def describe_subscribe(request: SubscribeRequest, peer: str) -> Call:
 
 
 def list_addresses(headers: Mapping[str, str], peer: str) -> tuple[str, ...]:
-    """`ctx.identity.sourceIp`: where proxies say that a request comes from, and where it does (AppSync guide)."""
+    """Where proxies say that a request comes from, believed or not, and where it does."""
     forwarded = headers.get(FORWARDED_HEADER)
     return (*(hop.strip() for hop in forwarded.split(",")), peer) if forwarded else (peer,)

@@ -138,7 +138,7 @@ class Gateway:
         if former is not None:
             former.cancel()
         try:
-            decision = self._authorize(describe_connect(headers, connection.peer_address))
+            decision = self._authorize(describe_connect(headers, connection.peer_address, connection.identity))
         except ClientFault as fault:
             return self._refuse(session, fault)
         if isinstance(decision, Identity):
@@ -178,6 +178,8 @@ class Gateway:
         assert former is not None
         if (identity.mode, identity.subject) != (former.mode, former.subject):
             return self._refuse(session, Unauthorized())
+        if identity == former:
+            return session.authorized()
         connection.identity = identity
         connection.begin_keep_alive()
         ended = self.subscriptions.renew(connection, identity)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from fanout.auth import Refusals
 from fanout.errors import Unauthorized
@@ -18,15 +19,19 @@ Authorize = Callable[[Call], Identity | Awaitable[Identity]]
 
 
 def hold_refusals(authorize: Authorize, refusals: Refusals, addresses: AddressReader) -> Authorize:
-    """Decide as `authorize` does, and tell refusals as late as `refusals` says.
+    """Decide as `authorize` does, by addresses that can be believed, and tell refusals as late as `refusals` says.
 
     What it returns is to be called on the event loop; an awaitable of its is to be awaited or cancelled.
     """
 
     def decide(call: Call) -> Identity | Awaitable[Identity]:
         asked_at = refusals.now()
+        if len(call.addresses) > 1:
+            call = replace(call, addresses=addresses.trace(call.addresses))
         try:
             decision = authorize(call)
+            if isinstance(decision, Identity):
+                _check_renewal(call, decision)
         except Unauthorized as fault:
             wait_s = refusals.hold(_find_address(call, addresses), asked_at)
             if not wait_s:
@@ -54,6 +59,11 @@ def _follow(
         if outcome.done():
             return  # nobody waits any more
         if fault is None:
+            try:
+                _check_renewal(call, deciding.result())
+            except Unauthorized as other:
+                fault = other
+        if fault is None:
             outcome.set_result(deciding.result())
         elif isinstance(fault, Unauthorized) and (wait_s := refusals.hold(_find_address(call, addresses), asked_at)):
             _refuse_later(outcome, fault, wait_s, refusals)
@@ -63,6 +73,13 @@ def _follow(
     deciding.add_done_callback(on_decided)
     outcome.add_done_callback(lambda _: deciding.cancel())
     return outcome
+
+
+def _check_renewal(call: Call, identity: Identity) -> None:
+    """Fresh credentials of somebody else are wrong ones, and are not to be told from others by time."""
+    former = call.renews
+    if former is not None and (former.mode, former.subject) != (identity.mode, identity.subject):
+        raise Unauthorized
 
 
 def _refuse_later(outcome: asyncio.Future[Identity], fault: Unauthorized, wait_s: float, refusals: Refusals) -> None:

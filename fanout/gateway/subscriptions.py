@@ -279,11 +279,14 @@ class Subscriptions:
             Their ids, and what each is to be told.
         """
         ended: list[tuple[str, ClientFault]] = []
+        faults: dict[Group, ClientFault | None] = {}
         for id, held in list(subscriber.subscriptions.items()):
-            plan = held.group.plan if held.group is not None else None
-            if not isinstance(plan, Plan) or (subscriber, id) in self.guests:
+            group = held.group
+            if group is None or not isinstance(group.plan, Plan) or (subscriber, id) in self.guests:
                 continue
-            fault = self._recheck(plan, identity)
+            if group not in faults:
+                faults[group] = self._recheck(group.plan, identity)
+            fault = faults[group]
             if fault is not None:
                 self.end(subscriber, id)
                 ended.append((id, fault))

@@ -36,9 +36,15 @@ _TO_STANDARD_ALPHABET = str.maketrans({"-": "+", "_": "/", " ": "+", "\n": None,
 def read_headers(value: Mapping[str, Any]) -> dict[str, str]:
     """The string values of a JSON object by lower-case name; other values are no headers and are left out.
 
-    Of names that differ in case only, the last one counts. `X-Forwarded-For` is left out: that is for proxies to say.
+    Of names that differ in case only the last one counts; of credentials they are one list, as repeated headers are
+    (RFC 9110 section 5.3), so that two are none. `X-Forwarded-For` is left out: that is for proxies to say.
     """
-    found = {name.lower(): text for name, text in value.items() if isinstance(text, str)}
+    found: dict[str, str] = {}
+    for name, text in value.items():
+        if isinstance(text, str):
+            lower = name.lower()
+            is_second = lower in found and lower in CREDENTIAL_NAMES
+            found[lower] = f"{found[lower]}, {text}" if is_second else text
     found.pop(PROXY_HEADER, None)
     return found
 

@@ -6,7 +6,7 @@ The same rules as for WebSockets (`fanout.gateway.limits`, `fanout.auth.refusals
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fastapi import Request
@@ -51,6 +51,7 @@ class Entrance:
         limits: rates of requests per address and identity.
         read_address: the client's address, from that of the peer and the values of `X-Forwarded-For`.
         metrics: counts who is not let in.
+        trace_addresses: of the values of `X-Forwarded-For` and the peer, those that can be believed.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Entrance:
         limits: RequestLimits,
         read_address: Callable[[str, Iterable[str]], str],
         metrics: Metrics,
+        trace_addresses: Callable[[Sequence[str]], tuple[str, ...]] = lambda addresses: tuple(addresses[-1:]),
     ) -> None:
+        self._trace_addresses = trace_addresses
         self._refusals = refusals
         self._limits = limits
         self._read_address = read_address
@@ -102,6 +105,12 @@ class Entrance:
             return peer
         client = self._find_address(request)
         return peer if client == self._read_address(request.client.host, ()) else f"{client} by {peer}"
+
+    def list_addresses(self, request: Request) -> tuple[str, ...]:
+        """Where a request comes from, as far as it can be believed: `ctx.identity.sourceIp`."""
+        forwarded = request.headers.getlist(_FORWARDED_HEADER)
+        hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+        return self._trace_addresses([*hops, request.client.host if request.client else "unix"])
 
     async def _hold(self, request: Request, wait_s: float) -> None:
         try:

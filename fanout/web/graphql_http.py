@@ -58,7 +58,7 @@ def build_graphql_router(
         entrance.count(request)
         body = await read_body(request, limits.graphql_body_bytes)
         asked = _try_to_parse(body)
-        call = _describe_call(request, body, asked)
+        call = _describe_call(request, body, asked, entrance.list_addresses(request))
         identity = await entrance.admit(request, lambda: authorizer.authorize_client(call))
         if isinstance(asked, ClientFault):
             raise asked
@@ -113,9 +113,9 @@ def _try_to_parse(body: bytes) -> GraphqlRequest | ClientFault:
         return fault
 
 
-def _describe_call(request: Request, body: bytes, asked: GraphqlRequest | ClientFault) -> Call:
-    forwarded = request.headers.get("x-forwarded-for")
-    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
+def _describe_call(
+    request: Request, body: bytes, asked: GraphqlRequest | ClientFault, addresses: tuple[str, ...]
+) -> Call:
     known = asked if isinstance(asked, GraphqlRequest) else GraphqlRequest("", {}, None)
     return Call(
         CallKind.HTTP,
@@ -126,7 +126,7 @@ def _describe_call(request: Request, body: bytes, asked: GraphqlRequest | Client
         query=known.query,
         operation_name=known.operation_name,
         variables=known.variables,
-        addresses=(*hops, request.client.host if request.client else "unix"),
+        addresses=addresses,
     )
 
 

@@ -41,6 +41,7 @@ def test_check_of_a_good_schema(tmp_path: Path) -> None:
         (("check", "none.graphql"), "none.graphql: cannot read the schema"),
         (("publish", "m", "{"), "data: not valid JSON"),
         (("subscribe", "subscription { a }", "--variables", "[]"), "--variables: give a JSON object"),
+        (("subscribe", "subscription { a }", "--api-key", "k", "--token", "t"), "give either --api-key"),
         (("publish", "m", "{}", "--url", "http://127.0.0.1:1"), "127.0.0.1:1"),
         (("subscribe", "subscription { a }", "--url", "http://127.0.0.1:1"), "127.0.0.1:1"),
         (("publish", "m", "{}", "--ca", "none.pem"), "none.pem: not a CA certificate"),

@@ -42,3 +42,20 @@ def test_nobody_is_trusted_unless_configured() -> None:
 def test_any_text_gives_an_address(peer: str, forwarded: list[str]) -> None:
     assert isinstance(AddressReader(PROXIES).read(peer, forwarded), str)
     assert AddressReader(PROXIES).read("10.0.0.1", forwarded)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "addresses", "believed"),
+    [
+        ([], ["203.0.113.7"], ["203.0.113.7"]),
+        ([], ["198.51.100.1", "203.0.113.7"], ["203.0.113.7"]),
+        (["10.0.0.0/8"], ["198.51.100.1", "203.0.113.7", "10.0.0.1"], ["203.0.113.7", "10.0.0.1"]),
+        (["10.0.0.0/8"], ["203.0.113.7", "10.0.0.2", "10.0.0.1"], ["203.0.113.7", "10.0.0.2", "10.0.0.1"]),
+        (["10.0.0.0/8"], ["203.0.113.7", "nonsense", "10.0.0.1"], ["10.0.0.1"]),
+        (["10.0.0.0/8"], ["203.0.113.7", "unix"], ["unix"]),
+    ],
+)
+def test_a_trace_is_as_long_as_it_can_be_believed(
+    trusted: list[str], addresses: list[str], believed: list[str]
+) -> None:
+    assert AddressReader(trusted).trace(addresses) == tuple(believed)

@@ -215,6 +215,32 @@ async def test_fresh_credentials_renew_a_connection_in_place(harness: Harness, i
         assert await client.receive_close() == 4401
 
 
+async def test_a_renewal_by_the_same_credentials_costs_nothing(harness: Harness, monkeypatch: Any) -> None:
+    harness.decide = lambda call: Identity(AuthMode.OIDC, {"sub": "ada"}, "ada")
+    async with open_client(harness, "token") as client:
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        monkeypatch.setattr(harness.subscriptions, "_recheck", None)
+        await client.init("token")
+        assert await client.receive() == {"type": "connection_ack"}
+        assert harness.metrics.subscriptions == 1
+
+
+async def test_a_renewal_looks_once_at_each_group(harness: Harness, monkeypatch: Any) -> None:
+    identities = iter([Identity(AuthMode.OIDC, {"at": at}, "ada") for at in range(8)])
+    harness.decide = lambda call: next(identities)
+    looked: list[Any] = []
+    async with open_client(harness, "token") as client:
+        for id in "abcdef":
+            await client.send("subscribe", id=id, payload={"query": MINE})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 6)
+        harness.subscriptions.guests.clear()
+        monkeypatch.setattr(harness.subscriptions, "_recheck", lambda plan, identity: looked.append(plan))
+        await client.init("fresher")
+        assert await client.receive() == {"type": "connection_ack"}
+        assert len(looked) == 1
+
+
 @pytest.mark.parametrize("token", ["bob@600", "nobody"])
 async def test_others_do_not_renew_a_connection(harness: Harness, issuer: Issuer, token: str) -> None:
     async with open_client(harness, "ada@90") as client:

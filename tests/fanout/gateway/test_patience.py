@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,3 +136,26 @@ async def test_a_client_cannot_say_where_it_is_but_by_its_proxy(harness: Harness
         await client.send({"type": "start", "id": "s", "payload": {"data": data, "extensions": {"authorization": lie}}})
         await client.receive()
     assert seen == [("198.51.100.1", "127.0.0.1")] * 2
+
+
+@pytest.mark.parametrize("inner", [at_once, later])
+async def test_credentials_of_somebody_else_renew_nothing_and_are_told_as_late(inner: Any) -> None:
+    refusals = Refusals(LONG_MS, LONG_MS)
+    authorize = hold_refusals(inner, refusals, AddressReader(()))
+    asked = Call(CallKind.CONNECT, {"authorization": "good"}, addresses=("192.0.2.1",))
+    assert await decide(authorize, replace(asked, renews=SOMEBODY)) == SOMEBODY
+    other = asyncio.ensure_future(decide(authorize, replace(asked, renews=Identity(AuthMode.OIDC, {}, "bob"))))
+    await wait_until_async(lambda: refusals.held == 1)
+    other.cancel()
+
+
+async def test_decisions_are_made_by_addresses_that_can_be_believed() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def note(asked: Call) -> Identity:
+        seen.append(asked.addresses)
+        return SOMEBODY
+
+    for trusted in ((), ("10.0.0.0/8",)):
+        hold_refusals(note, Refusals(0, 1), AddressReader(trusted))(call("203.0.113.7", "10.0.0.1"))
+    assert seen == [("10.0.0.1",), ("203.0.113.7", "10.0.0.1")]

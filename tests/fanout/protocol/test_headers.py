@@ -135,3 +135,10 @@ def test_where_a_client_is_it_may_not_say_itself() -> None:
     lie = {"X-Forwarded-For": "192.0.2.1", "host": "h"}
     assert read_init_headers({**lie, "headers": lie}) == {"host": "h"}
     assert decode_header_object(encode(lie)) == {"host": "h"}
+
+
+def test_a_credential_that_is_given_twice_in_an_object_is_none_of_both() -> None:
+    assert read_headers({"X-Api-Key": "one", "x-api-key": "two", "Host": "a", "host": "b"}) == {
+        "x-api-key": "one, two",
+        "host": "b",
+    }
