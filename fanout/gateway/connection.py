@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -172,11 +173,16 @@ class Connection(asyncio.Protocol):
                 self._receive_frame(work)
             elif isinstance(work, bytes):
                 self.data_received(work)
-            else:
+            elif isinstance(work, list):
                 self.perform(work)
+            else:
+                work()
         except Exception:  # our defect: this client is told, and all others go on
             logger.exception("a message could not be handled")
             self.close(CloseReason.INTERNAL_ERROR)
+
+    def take_turn(self, work: Callable[[], None]) -> None:
+        self._gateway.turns.do(self, work)
 
     def pause_reading(self) -> None:
         if not self._transport.is_closing():

@@ -37,8 +37,8 @@ _GOLDEN, _HASH_MASK = 0x9E3779B1, 0xFFFFFFFF  # Knuth, The Art of Computer Progr
 _FOREIGN_PAGE = Refused(403, "origin", "pages of this origin may not connect (allowed_origins)", 0)
 _TOO_LARGE = Refused(431, "request-header-too-large", "the header is too large (max_request_header_bytes)", 0)
 
-Work = Frame | list[Effect] | bytes
-"""What waits for its turn: a frame, effects that are left of one, or bytes that were not looked at."""
+Work = Frame | list[Effect] | bytes | Callable[[], None]
+"""What waits for its turn: a frame, effects that are left of one, bytes that were not looked at, or a late decision."""
 
 
 class Connection(Subscriber, Worker[Work], Protocol):
@@ -148,11 +148,14 @@ class Gateway:
         return []
 
     def _decided(self, connection: Connection, session: Session, deciding: asyncio.Future[Identity]) -> None:
-        if deciding.cancelled():
-            return
+        if not deciding.cancelled():
+            # Many may have waited for one answer, and each may have held starts: they take their turns.
+            connection.take_turn(functools.partial(self._settle, connection, session, deciding))
+
+    def _settle(self, connection: Connection, session: Session, deciding: asyncio.Future[Identity]) -> None:
         outcome = read_decision(deciding, self._holds)
         if self._deciding.get(connection) is not deciding:
-            return  # the connection went, or was given other credentials, in the very step in which it was decided
+            return  # the connection went, or was given other credentials, since it was decided
         del self._deciding[connection]
         if isinstance(outcome, Identity):
             connection.perform(self._admit(connection, session, outcome))

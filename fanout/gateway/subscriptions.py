@@ -76,6 +76,10 @@ class Subscriber(Reader, Protocol):
     @property
     def peer_address(self) -> str: ...
 
+    def take_turn(self, work: Callable[[], None]) -> None:
+        """Do this when it is the client's turn, after what it has brought before; not at all if it is gone by then."""
+        ...
+
     def acknowledge(self, id: str, token: int, position: str | None = None) -> None: ...
 
     def reject(self, id: str, token: int, fault: ClientFault) -> None: ...
@@ -191,12 +195,15 @@ class Subscriptions:
             deciding.add_done_callback(functools.partial(self._decided, subscriber, wish))
 
     def _decided(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
-        if deciding.cancelled():
-            return
+        if not deciding.cancelled():
+            # Many may have waited for one answer: each takes its turn, as if it came now.
+            subscriber.take_turn(functools.partial(self._settle, subscriber, wish, deciding))
+
+    def _settle(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
         outcome = read_decision(deciding, self._holds)
         held = subscriber.subscriptions.get(wish.id)
         if not isinstance(held, Deciding) or held.future is not deciding:
-            return  # ended in the very step in which it was decided
+            return  # ended since it was decided
         del subscriber.subscriptions[wish.id]
         if isinstance(outcome, Identity):
             self._start(subscriber, wish, outcome)

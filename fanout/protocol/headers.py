@@ -19,6 +19,17 @@ from fanout.protocol.conversation import BadMessage
 # authorizes each `start` on its own, possibly in another mode (AppSync guide, real-time-websocket-client).
 CREDENTIAL_NAMES = frozenset({"authorization", "x-api-key"})
 
+RENEWING_NAMES = CREDENTIAL_NAMES | {
+    "host",
+    "accept",
+    "content-encoding",
+    "content-type",
+    "x-amz-date",
+    "x-amz-security-token",
+}
+"""What fresh credentials consist of, signatures too: nothing else of them is kept, so that a connection's headers do
+not grow with each renewal."""
+
 PROXY_HEADER = "x-forwarded-for"
 """Written by proxies, into the header of HTTP and nowhere else: where a client is, it may not say itself."""
 

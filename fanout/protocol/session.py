@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import assert_never
+from typing import Any, assert_never
 
 import orjson
 
@@ -35,7 +35,7 @@ from fanout.protocol.conversation import (
     Unsubscribe,
 )
 from fanout.protocol.dialect import Dialect, EarlyStart, RepeatedId, decode_message
-from fanout.protocol.headers import CREDENTIAL_NAMES, overlay_headers
+from fanout.protocol.headers import CREDENTIAL_NAMES, RENEWING_NAMES, overlay_headers
 from fanout.protocol.negotiation import Agreement, UnsupportedSubprotocol
 from fanout.protocol.transport_ws import TRANSPORT_WS
 from fanout.settings import Settings
@@ -126,7 +126,7 @@ class Session:
             return self._tell_fault(self._fault)
         try:
             message = decode_message(text)
-            if self._could_be_apollo and APOLLO_WS.recognizes(message):
+            if self._could_be_apollo and not self._is_renewal(message) and APOLLO_WS.recognizes(message):
                 self.dialect = APOLLO_WS
                 self._could_be_apollo = False
             command = self.dialect.read(message)
@@ -219,6 +219,9 @@ class Session:
         """What to write when the keep-alive interval is over; None before the acknowledgement, or if there is none."""
         return self.dialect.keep_alive() if self._phase is _Phase.OPEN else None
 
+    def _is_renewal(self, message: Mapping[str, Any]) -> bool:
+        return self._phase is not _Phase.WAITING and message.get("type") == "connection_init"
+
     def _obey(self, command: Command) -> list[Effect]:
         match command:
             case Start():
@@ -243,7 +246,8 @@ class Session:
             self._phase = _Phase.AUTHORIZING
             return [Authorize(self._headers)]
         if self._phase is _Phase.OPEN and not CREDENTIAL_NAMES.isdisjoint(command.headers):
-            self._renewal = overlay_headers(self._headers, command.headers)
+            fresh = {name: text for name, text in command.headers.items() if name in RENEWING_NAMES}
+            self._renewal = overlay_headers(self._headers, fresh)
             return [Authorize(self._renewal)]
         repeated = self.dialect.rules.repeated_init
         if repeated is not None:

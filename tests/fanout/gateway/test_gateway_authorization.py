@@ -147,6 +147,70 @@ async def test_subscriptions_wait_too_and_can_be_stopped(harness: Harness, issue
         assert list(connection.subscriptions) == ["stays"]
 
 
+async def test_starts_that_are_decided_late_take_turns(
+    harness: Harness, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    clock_s = turn = 0
+    turns: list[int] = []
+    begin = harness.subscriptions._start
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if harness.metrics.subscriptions < 5:
+            loop.call_soon(count)
+
+    def start(*arguments: Any) -> None:
+        nonlocal clock_s
+        clock_s += 1
+        turns.append(turn)
+        begin(*arguments)
+
+    async with open_client(harness, "ada@60") as client:
+        issuer.may_answer.clear()
+        for id in "abcde":
+            await client.send("subscribe", id=id, payload={"query": MINE})
+        await wait_until_async(lambda: len(issuer.calls) == 6)
+        monkeypatch.setattr(harness.gateway.turns, "_clock", lambda: clock_s)
+        monkeypatch.setattr(harness.subscriptions, "_start", start)
+        issuer.may_answer.set()
+        count()
+        await wait_until_async(lambda: harness.metrics.subscriptions == 5)
+    assert len(set(turns)) == 5
+
+
+async def test_renewals_leave_no_headers_behind(harness: Harness) -> None:
+    harness.decide = lambda call: Identity(AuthMode.OIDC, {"sub": "ada"}, "ada")
+    async with open_client(harness, "token") as client:
+        (connection,) = harness.gateway.connections
+        assert connection.session is not None
+        before = len(connection.session._headers)
+        for number in range(5):
+            payload = {"Authorization": f"token {number}", f"x-{number}": "junk"}
+            await client.send("connection_init", payload=payload)
+            assert await client.receive() == {"type": "connection_ack"}
+        assert connection.session._headers["authorization"] == "token 4"
+        assert len(connection.session._headers) == before
+
+
+async def test_a_renewal_before_the_first_start_is_none_of_apollo_s_messages(harness: Harness) -> None:
+    harness.decide = lambda call: Identity(AuthMode.OIDC, {"sub": "ada"}, "ada")
+    url = harness.url.replace("http", "ws") + "/graphql"
+    headers = {"authorization": "token"}
+    async with connect(url, subprotocols=["graphql-ws"], additional_headers=headers) as connection:  # type: ignore[list-item]
+        client = Client(connection)
+        for payload in (None, {"Authorization": "fresher"}):
+            await client.send("connection_init", payload=payload)
+            while (told := await client.receive())["type"] == "ka":
+                pass
+            assert told["type"] == "connection_ack"
+        await client.send("start", id="s", payload={"data": json.dumps({"query": MINE})})
+        while (told := await client.receive())["type"] == "ka":
+            pass
+        assert told == {"type": "start_ack", "id": "s"}
+
+
 @pytest.mark.parametrize("fault", [None, Unauthorized()])
 async def test_what_ends_in_the_step_in_which_it_is_decided_ends(harness: Harness, fault: Exception | None) -> None:
     identity = Identity(AuthMode.OIDC, {}, "ada")
