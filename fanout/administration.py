@@ -143,7 +143,7 @@ class Administration:
         self._announce = announce
         self._keyring = keyring
         self._key_orders = KeyOrders(keyring, announce, now)
-        self._stored: list[StoredKey] = []
+        self._stored: list[StoredKey] | None = []  # None: a defect came between, and nobody knows
         self._reading_keys = asyncio.Lock()
         self._is_reading_keys = False
         self._keys_are_known = True
@@ -153,6 +153,7 @@ class Administration:
         self._wheel = wheel
         self._metrics = metrics
         self._reloading = asyncio.Lock()
+        self._is_half_reloaded = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._now = now
         self._looked_at = now()
@@ -289,10 +290,12 @@ class Administration:
             self._keys_are_known = True
             if stored == self._stored:
                 return Ended()
-            self._stored = stored
+            self._stored = None
             self._authorizer.store(stored)
             self._next_expiry = self._authorizer.next_expiry()
             ended = self._oversight.revoke(self._authorizer.holds)
+            # Last: what a defect has kept from being ended is ended when they are read again.
+            self._stored = stored
         logger.info(
             "stored keys have changed, there are %d; closed %d connections, ended %d subscriptions",
             len(stored),
@@ -387,12 +390,14 @@ class Administration:
             changed = [name for name in RELOADED if getattr(settings, name) != getattr(self._settings, name)]
             if schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
                 changed.append("schema_path")
+            # After a defect nobody knows how much of the last reload is in force: all of it is done again.
+            is_anew, self._is_half_reloaded = self._is_half_reloaded, True
             self._set_log_level(settings.log_level)
             # Keys first: nobody is to wait for plans.
             self._authorizer.become(authorizer)
             self._next_expiry = authorizer.next_expiry()
             ended = [self._oversight.revoke(self._authorizer.holds)]
-            if "schema_path" in changed or "subscriptions" in changed:
+            if is_anew or "schema_path" in changed or "subscriptions" in changed:
                 former = self._api.planner
 
                 def replan(plan: Plan) -> Plan | Changed | ClientFault:
@@ -402,12 +407,13 @@ class Administration:
                 ended.append(await self._oversight.change_api(replan, lambda: self._api.become(api)))
             elif changed:
                 self._api.open_as(api)
-            if changed:
+            if is_anew or changed:
                 warn_of_directives(schema, settings)
                 # In the step of the event loop in which the rules have changed.
                 ended.append(self._oversight.end_denied(self._api.find_denial))
             # Last: what a defect has kept from being applied is a change for the next reload too.
             self._settings = settings
+            self._is_half_reloaded = False
             self._metrics.reloads["applied"] += 1
             names = [public_name(name) for name in changed]
             if ignored:

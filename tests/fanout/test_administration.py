@@ -321,6 +321,43 @@ async def test_what_a_defect_has_kept_from_being_applied_is_applied_by_the_next_
     assert deployment.oversight.done == ["api", "denied"]
 
 
+async def test_who_is_denied_is_ended_by_the_next_reload_where_a_defect_has_kept_one_from_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(find_denial: Any) -> Ended:
+        raise ZeroDivisionError
+
+    former = deployment.api.schema
+    deployment.write(SDL.replace("type M {", "type M @aws_api_key {"))
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.oversight, "end_denied", fail)
+        with pytest.raises(ZeroDivisionError):
+            await deployment.administration.reload()
+    assert deployment.api.schema is not former
+    await deployment.administration.reload()
+    assert deployment.oversight.done == ["api", "api", "denied"]
+    # Once it is done, it is not done again.
+    await deployment.administration.reload()
+    assert deployment.oversight.done == ["api", "api", "denied"]
+
+
+async def test_what_a_defect_has_half_applied_can_be_taken_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(find_denial: Any) -> Ended:
+        raise ZeroDivisionError
+
+    deployment.write(file=FILE.replace("invalidation_filter", "filter"))
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.oversight, "end_denied", fail)
+        with pytest.raises(ZeroDivisionError):
+            await deployment.administration.reload()
+    assert list(deployment.api.planner.invalidation_fields) == []
+    deployment.write()
+    await deployment.administration.reload()
+    assert list(deployment.api.planner.invalidation_fields) == ["onM"]
+
+
 async def test_a_reload_changes_what_fields_are_open_to(
     deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -452,6 +489,36 @@ async def test_a_stored_key_is_good_when_it_is_announced_until_it_is_gone(deploy
     revoked = await administration.revoke_key(made["id"])
     assert revoked["ended"]["connections"] == 1
     assert deployment.oversight.revoked == [identity]
+    with pytest.raises(Unauthorized):
+        _identify(deployment, made["key"])
+
+
+async def test_what_a_revoked_key_has_opened_is_ended_at_the_next_look_where_a_defect_has_kept_it_open(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    administration = deployment.administration
+    made = await administration.create_key(KeyKind.API, "", 1)
+    identity = _identify(deployment, made["key"])
+    deployment.oversight.identities = [identity]
+
+    def fail(holds: Any) -> Ended:
+        raise ZeroDivisionError
+
+    keys, deployment.keyring.keys = deployment.keyring.keys, []
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.oversight, "revoke", fail)
+        with pytest.raises(ZeroDivisionError):
+            await administration.load_keys()
+    assert (await administration.load_keys()).connections == 1
+    assert deployment.oversight.revoked == [identity]
+    # Nor does a key stay good that came in the reading with the defect, and has gone since.
+    deployment.keyring.keys = keys
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.oversight, "revoke", fail)
+        with pytest.raises(ZeroDivisionError):
+            await administration.load_keys()
+    deployment.keyring.keys = []
+    await administration.load_keys()
     with pytest.raises(Unauthorized):
         _identify(deployment, made["key"])
 
