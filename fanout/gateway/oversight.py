@@ -7,6 +7,7 @@ index by identity would be paid for by every connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import defaultdict
@@ -22,6 +23,8 @@ from fanout.metrics import Metrics
 from fanout.model import CloseReason, Identity
 from fanout.protocol import Session
 from fanout.schema import Changed, Plan
+
+logger = logging.getLogger("fanout.gateway")
 
 _EXPIRED = CloseReason.UNAUTHORIZED.label
 
@@ -177,11 +180,15 @@ class Oversight:
         matched = self._gateway.subscriptions.invalidations.match(field, payload)
         for subscriber, id in matched:
             ids_by_connection[subscriber].append(id)  # type: ignore[index]  # a gateway's subscribers are connections
-        closed = 0
-        for connection, ids in ids_by_connection.items():
-            for id in ids:
+
+        def end(connection: Connection) -> None:
+            for id in ids_by_connection[connection]:
                 self._gateway.subscriptions.end(connection, id)
-            connection.perform(_session(connection).invalidated(ids))
+            connection.perform(_session(connection).invalidated(ids_by_connection[connection]))
+
+        closed = 0
+        for connection in ids_by_connection:
+            self._perform(connection, end)
             closed += connection not in self._gateway.connections
         self._metrics.subscriptions_ended[CloseReason.INVALIDATED.label] += len(matched)
         return Ended(closed, len(matched))
@@ -192,7 +199,8 @@ class Oversight:
         Subscriptions that are valid go on; those that are not are told and ended; those that would get other events
         are closed with a reason that makes clients connect and subscribe again. What is planned anew, is so in
         turns of `work_budget_ms`, as messages of clients are, while the present API is served; then all is changed in
-        one step of the event loop.
+        one step of the event loop. Turns get longer as long as new groups keep coming, so that this ends whatever
+        clients do.
 
         Args:
             replan: says what becomes of a group's plan; called once per group.
@@ -213,6 +221,7 @@ class Oversight:
                     is_complete = False  # others may have come while the event loop turned
                     await asyncio.sleep(0)
                     ends_at = self._clock() + budget_seconds
+            budget_seconds *= 2
         commit()
         live = set(self._registry.groups)
         present = [group for group in plans if group in live]
@@ -258,7 +267,7 @@ class Oversight:
                 elif isinstance(outcome, Changed):
                     closed += 1
                     ended += len(connection.subscriptions)
-                    connection.close(CloseReason.API_CHANGED)
+                    self._perform(connection, lambda connection: connection.close(CloseReason.API_CHANGED))
                     break
         return Ended(closed, ended)
 
@@ -273,7 +282,7 @@ class Oversight:
         subscriptions = 0
         for connection in connections:
             subscriptions += len(connection.subscriptions)
-            close(connection)
+            self._perform(connection, close)
         if is_meant is not None and fault is not None:
             subscriptions += self._end_guests(is_meant, fault, label)
         return Ended(len(connections), subscriptions)
@@ -286,9 +295,26 @@ class Oversight:
         return len(meant)
 
     def _end(self, connection: Connection, id: str, fault: ClientFault, label: str) -> None:
-        self._gateway.subscriptions.end(connection, id)
-        connection.perform(_session(connection).ended(id, fault))
+        if id not in connection.subscriptions:
+            return  # the connection was closed on the way here
+
+        def end(connection: Connection) -> None:
+            self._gateway.subscriptions.end(connection, id)
+            connection.perform(_session(connection).ended(id, fault))
+
+        self._perform(connection, end)
         self._metrics.subscriptions_ended[label] += 1
+
+    def _perform(self, connection: Connection, act: Callable[[Connection], None]) -> None:
+        """Do something to one connection; a defect in it is logged, ends this one, and spares none of the others."""
+        try:
+            act(connection)
+        except Exception:
+            logger.exception("a connection could not be told what has ended, it is closed")
+            try:
+                connection.close(CloseReason.INTERNAL_ERROR)
+            except Exception:  # it counts as closing from the first step on, and its clock cuts it off
+                logger.exception("a connection could not be closed, it is cut off soon")
 
     def _describe(self, connection: Connection) -> ConnectionInfo:
         assert connection.identity is not None

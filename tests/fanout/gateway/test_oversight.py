@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from fanout.auth import ApiKeys
 from fanout.engine import Registry
 from fanout.errors import BadRequest
 from fanout.gateway import Oversight
+from fanout.gateway.connection import Connection
 from fanout.model import AuthMode, CloseReason, FieldPolicy, Identity
 from fanout.schema import Api, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
@@ -196,6 +198,54 @@ async def test_credentials_that_do_not_hold_any_more_end_their_connections(harne
     assert harness.metrics.subscriptions == 0
 
 
+async def test_a_defect_with_one_connection_ends_it_and_spares_no_other(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with harness.connect() as one, harness.connect() as two, harness.connect(key=OTHER_KEY) as host:
+        await one.subscribe("s", ROOM, {"room": "1"})
+        for id in ("a", "b"):
+            await host.start(id, ROOM, {"room": "1"}, key=API_KEY)
+        perform, defective = Connection.perform, {next(iter(harness.gateway.connections))}
+
+        def fail(connection: Connection, effects: Any) -> None:
+            if connection in defective:
+                raise ZeroDivisionError
+            perform(connection, effects)
+
+        monkeypatch.setattr(Connection, "perform", fail)
+        ended = harness.oversight.revoke(lambda identity: identity.subject == OTHER_SUBJECT)
+        assert (ended.connections, ended.subscriptions) == (2, 3)
+        await expect_close(one, CloseReason.INTERNAL_ERROR)
+        assert (await two.receive())["type"] == "connection_error"
+        assert {(await host.receive())["id"] for _ in range(2)} == {"a", "b"}
+        assert "ZeroDivisionError" in caplog.text
+        # The same for a subscription that is ended on a connection that goes on: the connection ends then.
+        await host.start("c", ROOM, {"room": "1"}, key=API_KEY)
+        await host.start("d", ROOM, {"room": "1"}, key=API_KEY)
+        defective.update(harness.gateway.connections)
+        harness.oversight.revoke(lambda identity: identity.subject == OTHER_SUBJECT)
+        await expect_close(host, CloseReason.INTERNAL_ERROR)
+    assert harness.metrics.subscriptions == 0
+
+
+async def test_a_connection_that_cannot_even_be_closed_spares_no_other(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with harness.connect(), harness.connect() as other:
+        close, defective = Connection.close, next(iter(harness.gateway.connections))
+
+        def fail(connection: Connection, reason: CloseReason, detail: str = "") -> None:
+            if connection is defective:
+                raise ZeroDivisionError
+            close(connection, reason, detail)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "close", fail)
+            harness.oversight.close_identity(SUBJECT)
+        await expect_close(other, CloseReason.CLOSED_BY_OPERATOR)
+        assert "a connection could not be closed" in caplog.text
+
+
 OLD = """
 type Message { id: ID! content: String author: String }
 type Query { version: String }
@@ -335,6 +385,29 @@ async def test_planning_anew_is_done_in_steps_and_misses_nobody(
         assert (await late.receive())["type"] == "error"
         harness.deliver({"id": "2", "author": "7"})
         assert (await client.receive_data())[0] == "7"
+
+
+async def test_planning_anew_ends_although_new_groups_keep_coming(harness: Harness) -> None:
+    harness.api.become(Api(parse_schema(OLD), Settings(max_subscriptions_per_connection=1000)))
+    async with harness.connect() as client:
+        await client.subscribe("first", SELECTIONS["kept"])
+        other = Api(parse_schema(NEW), Settings())
+        former = harness.api.planner
+        # Each plan takes a second, many times the budget, and after each of them there is a new one to be made.
+        clock = itertools.count()
+        oversight = Oversight(harness.gateway, harness.registry, harness.metrics, lambda: next(clock))
+        changing = oversight.change_api(
+            lambda plan: other.planner.replan(plan, former), lambda: harness.api.become(other)
+        )
+        coroutine = changing.__await__()
+        number = 0
+        with suppress(StopIteration):
+            for number in range(100):
+                next(coroutine)
+                await client.subscribe(str(number), f'subscription {{ onCreateMessage(author: "{number}") {{ id }} }}')
+        assert number < 10
+        harness.deliver({"id": "2", "author": "0"})
+        assert {(await client.receive_data())[0] for _ in range(2)} == {"first", "0"}
 
 
 # What directives open: two identities on one gateway, API keys by default and OIDC beside them.
