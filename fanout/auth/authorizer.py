@@ -11,8 +11,9 @@ Which mode decides (AppSync guide, "Configuring authorization"; the order is our
     Authorization: a JWT of an issuer      AMAZON_COGNITO_USER_POOLS or OPENID_CONNECT, the issuer's
     any other Authorization                AWS_LAMBDA
 
-A mode that is not configured lets nobody in. Neither does no credential at all, unless that is asked for by name: then
-it is the default mode's, without a name, claims or groups.
+A mode that is not configured lets nobody in, but for API keys that are stored: they open the door without it. Neither
+does no credential at all, unless that is asked for by name: then it is the default mode's, without a name, claims or
+groups.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ The rules (AppSync guide, "Configuring authorization"; those marked with * are o
     @aws_auth                   the same, where one user pool is all that is configured; else nobody*: not counting it
                                 would open what it was to restrict
     directive of a mode that
-    is not configured           nobody*; AppSync refuses such a schema
+    is not configured           nobody*; AppSync refuses such a schema. Of API_KEY: who has a stored key*, as they come
+                                and go without being configured
 
     policy of the identity      narrows all that: `allow` for the fields of root types, `deny` for those of any type
     `__typename`, `__schema`,
