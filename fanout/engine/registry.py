@@ -102,7 +102,7 @@ class Group:
         self.is_registered = False
         """Whether every router sees the group's buckets: only then may a subscriber be acknowledged."""
         self.plan: object = None
-        """What its first subscriber's wish came to; its owner's to set and read, when the API changes."""
+        """What its first subscriber's wish came to; its owner's to set and read. It need not stand for all of them."""
         self.is_positioned = is_positioned
         """Whether each payload tells its position."""
         self.joining = 0

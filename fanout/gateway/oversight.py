@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -19,6 +19,7 @@ from math import inf
 from fanout.engine import Group, Registry
 from fanout.errors import BadRequest, ClientFault, SubscriptionEnded, Unauthorized
 from fanout.gateway.gateway import Connection, Gateway
+from fanout.gateway.subscriptions import Subscriber
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, Identity
 from fanout.protocol import Session
@@ -61,12 +62,15 @@ class Ended:
     subscriptions: int = 0
 
 
-Replan = Callable[[Plan], Plan | Changed | ClientFault]
-"""From the plan of a group to what has become of it in the API that is about to be served."""
+Outcome = Plan | Changed | ClientFault
+"""What has become of a plan."""
+
+Replan = Callable[[Plan], Outcome]
+"""From the plan of a group, or of a subscription, to what has become of it in the API that is about to be served."""
 
 
 FindDenial = Callable[[Plan, Identity], ClientFault | None]
-"""What keeps a plan from being an identity's; None: nothing. Called once for each pair of group and identity."""
+"""What keeps a plan from being an identity's; None: nothing. Called once for each pair of plan and identity."""
 
 
 class Oversight:
@@ -203,50 +207,62 @@ class Oversight:
         clients do.
 
         Args:
-            replan: says what becomes of a group's plan; called once per group.
+            replan: says what becomes of a group's plan; called once for that of each group, and for each
+                that a subscription has of its own.
             commit: called in that one step, before anybody is told: from then on the other API is served.
         """
-        plans: dict[Group, Plan | Changed | ClientFault] = {}
+        # By the plan's id, which is no other's as long as the plan is kept beside.
+        outcomes: dict[int, tuple[Plan, Outcome]] = {}
         budget_seconds = self._gateway.settings.work_budget_ms / 1000
         is_complete = False
         while not is_complete:
             # Looked for again when all of these are planned, not at every turn: there can be 100,000.
-            missing = [group for group in self._registry.groups if group not in plans and group.plan is not None]
+            missing = {id(plan): plan for plan in self._list_plans() if id(plan) not in outcomes}
             is_complete = True
             ends_at = self._clock() + budget_seconds
-            for group in missing:
-                assert isinstance(group.plan, Plan)
-                plans[group] = replan(group.plan)
+            for plan_id, plan in missing.items():
+                outcomes[plan_id] = (plan, replan(plan))
                 if self._clock() >= ends_at:
                     is_complete = False  # others may have come while the event loop turned
                     await asyncio.sleep(0)
                     ends_at = self._clock() + budget_seconds
             budget_seconds *= 2
         commit()
-        live = set(self._registry.groups)
-        present = [group for group in plans if group in live]
-        kept = {group: plan for group in present if isinstance(plan := plans[group], Plan)}
+        by_group = {group: outcomes[id(group.plan)][1] for group in self._registry.groups if group.plan is not None}
+        own_plans = self._gateway.subscriptions.own_plans
+        by_place = {place: outcomes[id(plan)][1] for place, plan in own_plans.items()}
+        kept = {group: plan for group, plan in by_group.items() if isinstance(plan, Plan)}
         self._registry.replace_projections({group: plan.projection for group, plan in kept.items()})
         for group, plan in kept.items():
             group.plan = plan
-        return self._end_groups({group: plans[group] for group in present if group not in kept})
+        for place, outcome in by_place.items():
+            if isinstance(outcome, Plan):
+                subscriber, subscription_id = place
+                held = subscriber.subscriptions.get(subscription_id)
+                shared = kept.get(held.group) if held is not None and held.group is not None else None
+                if shared is not None and shared.projection.key == outcome.projection.key:
+                    own_plans[place] = outcome
+                else:  # valid by itself, but not any more as one of this group
+                    by_place[place] = Changed()
+        return self._end_changed(by_group, by_place)
 
     def end_denied(self, find_denial: FindDenial) -> Ended:
         """End the subscriptions that are not open any more to who started them, after a change of the rules.
 
         Walks through all subscriptions: 0.5 us for each where something is restricted, 0.2 us where nothing is.
         """
-        guests = self._gateway.subscriptions.guests
-        answers: dict[tuple[Group, int], ClientFault | None] = {}
+        subscriptions = self._gateway.subscriptions
+        guests = subscriptions.guests
+        answers: dict[tuple[int, int], ClientFault | None] = {}
         denied: list[tuple[Connection, str, ClientFault]] = []
         for connection in self._gateway.connections:
             for subscription_id, held in connection.subscriptions.items():
-                plan = held.group.plan if held.group is not None else None
+                plan = subscriptions.plan_of(connection, subscription_id, held)
                 identity = guests.get((connection, subscription_id), connection.identity)
-                if not isinstance(plan, Plan) or held.group is None or identity is None:
+                if plan is None or identity is None:
                     continue  # it is being decided whose it is: by the new rules
-                # All of these identities live, so that no two have the same id.
-                place = (held.group, id(identity))
+                # All of these plans and identities live, so that no two have the same id.
+                place = (id(plan), id(identity))
                 if place not in answers:
                     answers[place] = find_denial(plan, identity)
                 fault = answers[place]
@@ -256,11 +272,25 @@ class Oversight:
             self._end(connection, subscription_id, fault, CloseReason.UNAUTHORIZED.label)
         return Ended(subscriptions=len(denied))
 
-    def _end_groups(self, outcomes: Mapping[Group, Plan | Changed | ClientFault]) -> Ended:
+    def _list_plans(self) -> Iterator[Plan]:
+        for group in self._registry.groups:
+            if group.plan is not None:
+                assert isinstance(group.plan, Plan)
+                yield group.plan
+        yield from self._gateway.subscriptions.own_plans.values()
+
+    def _end_changed(
+        self, by_group: Mapping[Group, Outcome], by_place: Mapping[tuple[Subscriber, str], Outcome]
+    ) -> Ended:
+        """What has become of a subscription's own plan goes before what has become of its group's."""
         closed = ended = 0
-        for connection in list(self._gateway.connections if outcomes else ()):
+        if all(isinstance(outcome, Plan) for outcomes in (by_group, by_place) for outcome in outcomes.values()):
+            return Ended()
+        for connection in list(self._gateway.connections):
             for id, held in list(connection.subscriptions.items()):
-                outcome = outcomes.get(held.group) if held.group is not None else None
+                if held.group is None:
+                    continue
+                outcome = by_place.get((connection, id)) or by_group.get(held.group)
                 if isinstance(outcome, ClientFault):
                     ended += 1
                     self._end(connection, id, outcome, "schema-changed")

@@ -166,6 +166,8 @@ class Subscriptions:
         self.invalidations = Invalidations()
         self.guests: dict[tuple[Subscriber, str], Identity] = {}
         """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
+        self.own_plans: dict[tuple[Subscriber, str], Plan] = {}
+        """What a wish came to, by connection and id, where its group's plan does not stand for it."""
         self.guests_expire_at = math.inf
         """No guest's credentials end before, in seconds since 1970."""
         self.backlogs = backlogs
@@ -232,6 +234,8 @@ class Subscriptions:
         )
         if is_new:
             group.plan = plan
+        elif plan is not group.plan and isinstance(group.plan, Plan) and not group.plan.stands_for(plan):
+            self.own_plans[subscriber, wish.id] = plan
         if plan.invalidation is not None:
             self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
         if identity is not subscriber.identity and identity != subscriber.identity:
@@ -260,6 +264,8 @@ class Subscriptions:
             self.invalidations.discard(ended.group.field, subscriber, id)
             if self.guests:
                 self.guests.pop((subscriber, id), None)
+            if self.own_plans:
+                self.own_plans.pop((subscriber, id), None)
         if isinstance(ended, Subscription):
             self.backlogs.forget(subscriber, ended)
             if self._registry.remove(ended):
@@ -286,18 +292,30 @@ class Subscriptions:
             Their ids, and what each is to be told.
         """
         ended: list[tuple[str, ClientFault]] = []
-        faults: dict[Group, ClientFault | None] = {}
-        for id, held in list(subscriber.subscriptions.items()):
-            group = held.group
-            if group is None or not isinstance(group.plan, Plan) or (subscriber, id) in self.guests:
+        faults: dict[int, ClientFault | None] = {}  # by id: all of these plans live when this begins, none comes
+        for subscription_id, held in list(subscriber.subscriptions.items()):
+            plan = self.plan_of(subscriber, subscription_id, held)
+            if plan is None or (subscriber, subscription_id) in self.guests:
                 continue
-            if group not in faults:
-                faults[group] = self._recheck(group.plan, identity)
-            fault = faults[group]
+            if id(plan) not in faults:
+                faults[id(plan)] = self._recheck(plan, identity)
+            fault = faults[id(plan)]
             if fault is not None:
-                self.end(subscriber, id)
-                ended.append((id, fault))
+                self.end(subscriber, subscription_id)
+                ended.append((subscription_id, fault))
+        if ended:
+            self._metrics.subscriptions_ended[CloseReason.UNAUTHORIZED.label] += len(ended)
         return ended
+
+    def plan_of(self, subscriber: Subscriber, id: str, held: Held) -> Plan | None:
+        """What is decided by about what a connection holds: its own plan, or one that stands for it.
+
+        None while it is being decided whose it is.
+        """
+        own = self.own_plans.get((subscriber, id)) if self.own_plans else None
+        if own is not None or held.group is None:
+            return own
+        return held.group.plan if isinstance(held.group.plan, Plan) else None
 
     def redirect(self, subscriber: Subscriber) -> None:
         """Let all live subscriptions of a connection write through its present `write`, or wait."""

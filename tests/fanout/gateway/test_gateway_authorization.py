@@ -355,3 +355,87 @@ async def test_a_guest_s_subscription_ends_with_its_own_credentials(harness: Har
         assert (told["type"], told["id"]) == ("error", "60")
         assert told["payload"]["errors"][0]["errorCode"] == 401
         assert harness.metrics.subscriptions == 1
+
+
+async def renew_second_of_one_group(
+    harness: Harness, claims: list[dict[str, Any]], queries: tuple[str, str]
+) -> tuple[list[dict[str, Any]], int]:
+    """Two clients subscribe with the first two claims, then the second renews with the third: what it is told."""
+    identities = iter([Identity(AuthMode.OIDC, given, given["sub"], expires_at=2e9) for given in claims])
+    current: list[Identity] = []
+    harness.decide = lambda call: current[-1]
+    current.append(next(identities))
+    async with open_client(harness, "token") as first:
+        await first.send("subscribe", id="s", payload={"query": queries[0]})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        current.append(next(identities))
+        async with open_client(harness, "token") as second:
+            await second.send("subscribe", id="s", payload={"query": queries[1]})
+            await wait_until_async(lambda: harness.metrics.subscriptions == 2)
+            assert harness.metrics.groups == 1
+            current.append(next(identities))
+            await second.init("fresher")
+            assert await second.receive() == {"type": "connection_ack"}
+            await second.send("ping")  # answered behind all that the renewal has to tell
+            told = []
+            while (message := await second.receive())["type"] != "pong":
+                told.append(message)
+            live = harness.metrics.subscriptions
+            kept = len(harness.subscriptions.own_plans)
+            assert kept <= live
+    await wait_until_async(lambda: harness.metrics.subscriptions == 0)
+    assert harness.subscriptions.own_plans == {}
+    return told, live
+
+
+def in_room(value: str) -> str:
+    return f'subscription {{ onCreateMessage(roomId: "{value}") {{ id }} }}'
+
+
+BY_ARGUMENT_AND_CLAIM = {"onCreateMessage": {"filter": {"author": {"in": ["$args.roomId", "$identity.team"]}}}}
+
+
+@pytest.mark.parametrize(("fresh", "is_ended"), [("y", True), ("x", False)])
+async def test_who_came_to_a_group_by_other_arguments_renews_by_its_own(
+    build_harness: Any, fresh: str, is_ended: bool
+) -> None:
+    harness = await build_harness(subscriptions=BY_ARGUMENT_AND_CLAIM)
+    ada, bob, renewed = (
+        {"sub": sub, "team": team, "at": at}
+        for at, (sub, team) in enumerate((("ada", "y"), ("bob", "x"), ("bob", fresh)))
+    )
+    told, live = await renew_second_of_one_group(harness, [ada, bob, renewed], (in_room("x"), in_room("y")))
+    assert [(message["type"], message["id"]) for message in told] == [("error", "s")] * is_ended
+    assert live == 2 - is_ended
+    assert harness.metrics.subscriptions_ended == ({"unauthorized": 1} if is_ended else {})
+
+
+async def test_who_is_invalidated_by_another_filter_than_its_group_s_first_renews(build_harness: Any) -> None:
+    rules = {"invalidation_filter": {"sub": {"eq": "$identity.sub"}}}
+    harness = await build_harness(subscriptions={"onCreateMessage": rules})
+    claims = [{"sub": "ada"}, {"sub": "bob"}, {"sub": "bob", "at": 1}]
+    assert await renew_second_of_one_group(harness, claims, (MINE, MINE)) == ([], 2)
+    assert harness.metrics.subscriptions_ended == {}
+
+
+async def test_a_start_on_its_way_through_a_renewal_ends_with_the_credentials_of_before(
+    harness: Harness, issuer: Issuer
+) -> None:
+    async with open_client(harness, "ada@90") as client:
+        expires_at = harness.now_ms / 1000 + 90
+        later: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
+        harness.decide = lambda call: later
+        await client.send("subscribe", id="s", payload={"query": MINE})
+        (connection,) = harness.gateway.connections
+        await wait_until_async(lambda: connection.subscriptions)
+        harness.decide = issuer.decide
+        former = connection.identity
+        await client.init("ada@600")
+        assert await client.receive() == {"type": "connection_ack"}
+        assert former is not None
+        later.set_result(former)
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        assert harness.oversight.guests_expire_at == expires_at
+        assert harness.oversight.end_expired_guests(expires_at).subscriptions == 1
+        assert (await client.receive())["type"] == "error"
+        assert len(harness.gateway) == 1

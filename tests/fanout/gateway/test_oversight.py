@@ -538,3 +538,70 @@ async def test_fresh_credentials_that_open_less_end_what_they_close(harness: Har
             "payload": [{"message": message, "extensions": {"errorType": "Unauthorized"}}],
         }
         assert harness.metrics.subscriptions == 1
+
+
+NOTES = """
+type Note @aws_api_key @aws_oidc { id: ID! secret: String }
+type Query { version: String }
+type Mutation { createNote(id: ID): Note }
+type Subscription {
+  onCreateNote(secret: String, filter: String): Note
+    @aws_subscribe(mutations: ["createNote"]) @aws_api_key @aws_oidc
+}
+"""
+BY_ARGUMENT = 'subscription { onCreateNote(secret: "x") { id } }'
+BY_FILTER = 'subscription { onCreateNote(filter: "{\\"secret\\":{\\"eq\\":\\"x\\"}}") { id } }'
+
+
+@pytest.mark.parametrize("queries", [(BY_ARGUMENT, BY_FILTER), (BY_FILTER, BY_ARGUMENT)])
+async def test_who_reads_a_closed_field_by_its_filter_is_ended_whoever_was_first(
+    harness: Harness, queries: tuple[str, str]
+) -> None:
+    harness.api.become(build_ruled(NOTES))
+    ids = {BY_ARGUMENT: "argument", BY_FILTER: "filter"}
+    async with harness.connect() as client:
+        for query in queries:
+            await client.subscribe(ids[query], query)
+        assert harness.metrics.groups == 1
+        assert len(harness.subscriptions.own_plans) == 1
+        for subscription_id in ("another", "and another"):
+            await client.subscribe(subscription_id, queries[0])
+        assert len(harness.subscriptions.own_plans) == 1
+        closed = build_ruled(NOTES.replace("secret: String }", "secret: String @aws_oidc }"))
+        former = harness.api.planner
+        await harness.oversight.change_api(
+            lambda plan: closed.planner.replan(plan, former), lambda: harness.api.become(closed)
+        )
+        ended = harness.oversight.end_denied(harness.api.find_denial)
+        told = {(await client.receive())["id"] for _ in range(ended.subscriptions)}
+        assert told == ({"filter"} if queries[0] == BY_ARGUMENT else {"filter", "another", "and another"})
+        harness.deliver({"id": "1", "secret": "x"}, mutation="createNote")
+        left = {"filter", "argument", "another", "and another"} - told
+        assert {(await client.receive_data())[0] for _ in left} == left
+    await wait_until_async(lambda: harness.metrics.subscriptions == 0)
+    assert harness.subscriptions.own_plans == {}
+
+
+async def test_a_change_of_the_api_tells_each_by_its_own_plan(harness: Harness) -> None:
+    harness.api.become(build_ruled(NOTES))
+    async with harness.connect() as one, harness.connect() as other:
+        await one.subscribe("s", BY_ARGUMENT)
+        await other.subscribe("s", BY_FILTER)
+        (place,) = harness.subscriptions.own_plans
+        before = harness.subscriptions.own_plans[place]
+
+        async def change(sdl: str) -> tuple[int, int]:
+            api, former = build_ruled(sdl), harness.api.planner
+            ended = await harness.oversight.change_api(
+                lambda plan: api.planner.replan(plan, former), lambda: harness.api.become(api)
+            )
+            return ended.connections, ended.subscriptions
+
+        assert await change(NOTES.replace("id: ID! ", "id: ID! more: String ")) == (0, 0)
+        assert harness.subscriptions.own_plans[place] is not before
+        # What the first wrote is not valid any more; the other's is, by itself: it is asked to come again.
+        assert await change(NOTES.replace("secret: String, ", "")) == (1, 2)
+        assert (await one.receive())["type"] == "error"
+        await expect_close(other, CloseReason.API_CHANGED)
+    assert harness.subscriptions.own_plans == {}
+    assert harness.metrics.groups == 0
