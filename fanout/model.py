@@ -103,6 +103,14 @@ class FieldPolicy:
 
     allow: tuple[str, ...] = ("*",)
     deny: tuple[str, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once: a policy is looked up by for each subscription and request, and may have thousands of patterns.
+        object.__setattr__(self, "_hash", hash((self.allow, self.deny)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,9 +191,10 @@ async def _assemble(
     api = build_api(load_schema(settings.schema_path), settings)
     http = build_client()
     key_sets = KeySets(http)
+    addresses = AddressReader(settings.trusted_proxies)
 
     def build(settings: Settings) -> Sequence[Provider]:
-        return build_providers(settings, http, time.time, key_sets)
+        return build_providers(settings, http, time.time, key_sets, addresses.read)
 
     authorizer = build_authorizer(settings, providers=build(settings))
     metrics = Metrics()
@@ -238,7 +239,6 @@ async def _assemble(
     # A WebSocket client has to be told before it is closed for not having initialised, or it would come again for ever.
     longest_ms = settings.init_timeout_ms // 2
     refusals = Refusals(min(settings.refusal_delay_ms, longest_ms), min(settings.max_refusal_delay_ms, longest_ms))
-    addresses = AddressReader(settings.trusted_proxies)
     authorize = hold_refusals(authorizer.authorize_client, refusals, addresses)
     catch_up = CatchUp(bus.history, dispatcher, metrics)
     subscriptions = Subscriptions(

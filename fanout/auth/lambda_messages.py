@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from fanout.errors import BadRequest
 from fanout.model import Call, CallKind, FieldPolicy
 
 CONNECT_OPERATION = "DeepDish:Connect"
@@ -82,6 +83,9 @@ def write_request(call: Call, token: str, request_id: str, api_id: str, account_
         token: its `Authorization`, as it came.
         request_id: another one for each request.
         api_id, account_id: of the API, as configured.
+
+    Raises:
+        BadRequest: variables that are nested more deeply than JSON is written here: 1024 levels are read, 254 written.
     """
     context: dict[str, Any] = {
         "apiId": api_id,
@@ -101,7 +105,10 @@ def write_request(call: Call, token: str, request_id: str, api_id: str, account_
     if call.addresses:
         # The last one is where it comes from, whatever the client has written: nothing else here tells.
         headers[_FORWARDED] = ", ".join(map(_repair, call.addresses))
-    return orjson.dumps({"authorizationToken": token, "requestContext": context, "requestHeaders": headers})
+    try:
+        return orjson.dumps({"authorizationToken": token, "requestContext": context, "requestHeaders": headers})
+    except orjson.JSONEncodeError:
+        raise BadRequest("The variables cannot be written as JSON: they are nested too deeply.") from None
 
 
 def read_answer(body: bytes, api_id: str) -> Answer:

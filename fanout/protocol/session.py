@@ -354,4 +354,24 @@ class Session:
 def _measure(start: Start) -> int:
     asked = start.extensions
     position = "" if isinstance(asked, ClientFault) else asked.after or ""
-    return _HELD_START_BYTES + len(start.query) + len(orjson.dumps(start.variables)) + len(position)
+    return _HELD_START_BYTES + len(start.query) + _measure_variables(start.variables) + len(position)
+
+
+def _measure_variables(variables: Mapping[str, Any]) -> int:
+    try:
+        return len(orjson.dumps(variables))
+    except orjson.JSONEncodeError:
+        # Nested more deeply than it writes, though it has read them: they are refused when the start is obeyed.
+        size = 0
+        left: list[Any] = [variables]
+        while left:
+            match left.pop():
+                case dict() as members:
+                    size += sum(map(len, members)) + 2 * len(members)
+                    left.extend(members.values())
+                case list() as elements:
+                    left.extend(elements)
+                case str() as text:
+                    size += len(text)
+            size += 2
+        return size

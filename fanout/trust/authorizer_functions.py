@@ -21,7 +21,7 @@ import httpx
 import orjson
 
 from fanout.auth.lambda_messages import MAX_ANSWER_BYTES
-from fanout.errors import ConfigurationError
+from fanout.errors import ConfigurationError, Unavailable
 
 MAX_THREADS = 64
 """Calls of a Python function that have not come back."""
@@ -111,7 +111,7 @@ class PythonFunction:
     """A function of this process, `def authorize(event)` or a Lambda handler's `(event, context)`; also `async`.
 
     Each call has a thread of its own, and an `async` one an event loop: what it does holds up nobody else. A thread
-    cannot be ended from outside; while too many do not come back, further calls fail at once.
+    cannot be ended from outside; while too many do not come back, further calls are told to come again.
 
     Args:
         path: `package.module:function`; modules are found from the working directory too.
@@ -126,9 +126,9 @@ class PythonFunction:
         self._running = 0
 
     async def ask(self, body: bytes) -> bytes:
-        """The answer. Raises AskFailed."""
+        """The answer. Raises AskFailed, or Unavailable while too many earlier calls have not come back."""
         if self._running >= MAX_THREADS:
-            raise AskFailed(f"{MAX_THREADS} earlier calls have not come back")
+            raise Unavailable(f"the authorizer is asked too much at once: {MAX_THREADS} calls have not come back")
         self._running += 1
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()

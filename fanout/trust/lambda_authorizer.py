@@ -15,7 +15,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -37,8 +37,12 @@ logger = logging.getLogger("fanout.trust")
 
 MAX_CALLS = 64
 """Calls under way. The pool of connections that key sets are fetched with too has 100."""
+MAX_CALLS_PER_ADDRESS = 16
+"""Of those, for callers from one address: whoever asks a lot, with wrong tokens too, waits behind himself."""
 MAX_WAITING = 10_000
 """Calls that wait for one of those to end."""
+MAX_WAITING_PER_ADDRESS = 2_500
+"""Of those, for callers from one address."""
 MAX_TOKEN_LENGTH = 16_384
 """Characters: more than proxies and AppSync let through, and what an expression may have to look at."""
 NOT_KEPT_BYTES = 1_048_576
@@ -53,6 +57,17 @@ _ENTRY_BYTES = 700
 _API_ID = "fanout"
 
 
+class _Share:
+    """What callers from one address have of the calls, while there are any."""
+
+    __slots__ = ("turns", "users", "waiting")
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(MAX_CALLS_PER_ADDRESS)
+        self.users = 0
+        self.waiting = 0
+
+
 class Function(Protocol):
     """A way to ask; see `fanout.trust.authorizer_functions`."""
 
@@ -60,7 +75,7 @@ class Function(Protocol):
     """What it is called in the log; no secret."""
 
     async def ask(self, body: bytes) -> bytes:
-        """The answer. Raises AskFailed."""
+        """The answer. Raises AskFailed, or Unavailable where it is asked too much at once."""
         ...
 
 
@@ -79,6 +94,15 @@ class _Kept:
 
 
 _OVER = _Kept(None, -inf)
+
+ReadAddress = Callable[[str, Iterable[str]], str]
+"""The client's address, as limits count it: of the peer and what proxies say."""
+
+
+def read_peer(peer: str, forwarded: Iterable[str]) -> str:
+    """The other end itself: a `ReadAddress` that believes no proxy."""
+    del forwarded
+    return peer
 
 
 class _Flight:
@@ -100,6 +124,7 @@ class LambdaAuthorizer:
         settings: how long an answer may take and is kept, which tokens are not asked about.
         function: is asked.
         clock: seconds that only go forward.
+        read_address: whose share of the calls a call takes.
 
     Raises:
         ConfigurationError: a bad regular expression.
@@ -108,16 +133,22 @@ class LambdaAuthorizer:
     mode = AuthMode.LAMBDA
 
     def __init__(
-        self, settings: LambdaSettings, function: Function, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: LambdaSettings,
+        function: Function,
+        clock: Callable[[], float] = time.monotonic,
+        read_address: ReadAddress = read_peer,
     ) -> None:
         self._expression = _compile(settings.identity_validation_expression)
         self._settings = settings
         self._function = function
         self._clock = clock
+        self._read_address = read_address
         self._good: Lru[bytes, _Kept] = Lru(_KEPT_ENTRIES, _KEPT_BYTES)
         self._refused: Lru[bytes, _Kept] = Lru(_KEPT_ENTRIES, _KEPT_BYTES)
         self._flights: dict[bytes, _Flight] = {}
         self._calls = asyncio.Semaphore(MAX_CALLS)
+        self._shares: dict[str, _Share] = {}
         self._waiting = 0
         self._log_limit = LogLimit(now=clock)
 
@@ -130,6 +161,7 @@ class LambdaAuthorizer:
 
         Raises:
             Unauthorized: at once, or when awaited; also when there is no answer, as in AppSync.
+            BadRequest: when awaited: what is asked for cannot be told to the function.
             Unavailable: when awaited: the function is asked too much at once.
         """
         token = call.headers["authorization"]
@@ -151,11 +183,13 @@ class LambdaAuthorizer:
 
     async def _find_out(self, call: Call, token: str, digest: bytes) -> Identity:
         if not self._settings.ttl_seconds:
-            return _admit((await self._ask(call, token, digest)).identity)
+            return _admit((await self._ask(call, self._write(call, token), digest)).identity)
         flight = self._flights.get(digest)
         is_first = flight is None
         if flight is None:
-            flight = self._flights[digest] = _Flight(asyncio.create_task(self._ask(call, token, digest)))
+            # Written outside of it: what is wrong with one's variables is no answer to others with the same token.
+            asking = self._ask(call, self._write(call, token), digest)
+            flight = self._flights[digest] = _Flight(asyncio.create_task(asking))
         flight.waiting += 1
         try:
             verdict = await asyncio.shield(flight.task)
@@ -166,41 +200,70 @@ class LambdaAuthorizer:
             if (flight.task.done() or not flight.waiting) and self._flights.get(digest) is flight:
                 del self._flights[digest]
         if not is_first and not verdict.is_shared:
-            verdict = await self._ask(call, token, digest)
+            verdict = await self._ask(call, self._write(call, token), digest)
         return _admit(verdict.identity)
 
-    async def _ask(self, call: Call, token: str, digest: bytes) -> _Verdict:
-        await self._take_turn()
+    def _write(self, call: Call, token: str) -> bytes:
+        api_id = self._settings.api_id or _API_ID
+        return write_request(call, token, str(uuid.uuid4()), api_id, self._settings.account_id)
+
+    async def _ask(self, call: Call, request: bytes, digest: bytes) -> _Verdict:
+        *hops, peer = call.addresses or ("unix",)
+        address = self._read_address(peer, hops)
+        share = self._shares.setdefault(address, _Share())
+        share.users += 1
+        try:
+            await self._take_turn(share)
+            try:
+                return await self._ask_now(request, digest)
+            finally:
+                self._calls.release()
+                share.turns.release()
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[address]
+
+    async def _ask_now(self, request: bytes, digest: bytes) -> _Verdict:
         try:
             async with asyncio.timeout(self._settings.timeout_ms / 1000):
-                api_id = self._settings.api_id or _API_ID
-                request = write_request(call, token, str(uuid.uuid4()), api_id, self._settings.account_id)
                 body = await self._function.ask(request)
             answer = read_answer(body, self._settings.api_id)
         except TimeoutError:
             self._complain(f"no answer within {self._settings.timeout_ms} ms")
         except AskFailed as error:
             self._complain(str(error))
+        except Unavailable as error:
+            self._complain(str(error))
+            raise
         except BadAnswer as error:
             self._complain(f"its answer is no authorizer's: {error}")
         else:
             return self._keep(answer, digest, len(body))
-        finally:
-            self._calls.release()
         return _Verdict(None, is_shared=True)
 
-    async def _take_turn(self) -> None:
-        if self._waiting >= MAX_WAITING:
+    async def _take_turn(self, share: _Share) -> None:
+        if self._waiting >= MAX_WAITING or share.waiting >= MAX_WAITING_PER_ADDRESS:
             raise Unavailable("the authorizer is asked too much at once")
         self._waiting += 1
+        share.waiting += 1
         try:
             async with asyncio.timeout(self._settings.timeout_ms / 1000):
-                await self._calls.acquire()
+                await share.turns.acquire()
+                try:
+                    await self._calls.acquire()
+                except BaseException:
+                    share.turns.release()
+                    raise
         except TimeoutError:
-            self._complain(f"{MAX_CALLS} calls are under way, others waited too long for one of them to end")
+            self._complain(
+                f"{MAX_CALLS} calls are under way, or {MAX_CALLS_PER_ADDRESS} for one address; others waited too long "
+                "for one of them to end"
+            )
             raise Unavailable("the authorizer is asked too much at once") from None
         finally:
             self._waiting -= 1
+            share.waiting -= 1
 
     def _keep(self, answer: Answer, digest: bytes, size: int) -> _Verdict:
         identity = None
@@ -225,19 +288,22 @@ class LambdaAuthorizer:
             logger.warning("nobody is let in by the authorizer %s: %s%s", self._function.name, problem, more)
 
 
-def build_lambda_authorizer(settings: LambdaSettings, http: httpx.AsyncClient) -> LambdaAuthorizer:
+def build_lambda_authorizer(
+    settings: LambdaSettings, http: httpx.AsyncClient, read_address: ReadAddress = read_peer
+) -> LambdaAuthorizer:
     """The provider that settings describe.
 
     Args:
         settings: have either `url` or `function`.
         http: for the calls of a URL; closed by whoever made it.
+        read_address: whose share of the calls a call takes.
 
     Raises:
         ConfigurationError: a setting that cannot be used.
     """
-    if settings.url is not None:
-        return LambdaAuthorizer(settings, UrlFunction(settings.url, http))
-    return LambdaAuthorizer(settings, PythonFunction(settings.function or ""))
+    url = settings.url
+    function: Function = PythonFunction(settings.function or "") if url is None else UrlFunction(url, http)
+    return LambdaAuthorizer(settings, function, read_address=read_address)
 
 
 def _compile(expression: str) -> re.Pattern[str] | None:

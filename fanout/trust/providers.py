@@ -11,12 +11,16 @@ from fanout.errors import ConfigurationError
 from fanout.model import AuthMode
 from fanout.settings import Settings
 from fanout.trust.key_sets import KeySets
-from fanout.trust.lambda_authorizer import build_lambda_authorizer
+from fanout.trust.lambda_authorizer import ReadAddress, build_lambda_authorizer, read_peer
 from fanout.trust.token_provider import Issuer, TokenProvider
 
 
 def build_providers(
-    settings: Settings, http: httpx.AsyncClient, now: Callable[[], float], key_sets: KeySets | None = None
+    settings: Settings,
+    http: httpx.AsyncClient,
+    now: Callable[[], float],
+    key_sets: KeySets | None = None,
+    read_address: ReadAddress = read_peer,
 ) -> list[Provider]:
     """What is configured: signatures first, then issuers, an authorizer function last.
 
@@ -25,6 +29,7 @@ def build_providers(
         http: for what has to be fetched; closed by whoever made it.
         now: seconds since 1970.
         key_sets: of issuers; those of a reload are the former ones.
+        read_address: where calls come from, which an authorizer function's calls are shared out by.
 
     Raises:
         ConfigurationError: a setting that cannot be used; nothing is fetched yet.
@@ -34,7 +39,7 @@ def build_providers(
         providers.append(IamProvider(settings.iam, now))
     providers += _build_token_providers(settings, key_sets or KeySets(http), now)
     if settings.lambda_authorizer is not None:
-        providers.append(build_lambda_authorizer(settings.lambda_authorizer, http))
+        providers.append(build_lambda_authorizer(settings.lambda_authorizer, http, read_address))
     return providers
 
 

@@ -113,6 +113,29 @@ async def test_connections_starts_and_requests_are_asked_about_one_by_one(
         await check_denied_fields(served, authority)
 
 
+async def test_variables_that_cannot_be_told_are_answered_as_a_mistake(
+    authority: Authority, configuration: Configuration
+) -> None:
+    configuration.write("AWS_LAMBDA")
+    variables = '{"a": ' + "[" * 300 + "]" * 300 + "}"
+    body = '{"query": "%s", "variables": %s}' % (SUBSCRIPTION, variables)
+    authorization = {"authorization": {"Authorization": "secret-token", "host": "h"}}
+    with serve("--config", str(configuration.path)) as served:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            response = await http.post(f"{served.url}/graphql", headers={"authorization": "any"}, content=body)
+        assert response.status_code == 400
+        assert "nested too deeply" in response.json()["errors"][0]["message"]
+        assert authority.asked == []
+        async with open_with(served, {"Authorization": "secret-token"}) as client:
+            await client.initialise()
+            await client.send({"type": "start", "id": "1", "payload": {"data": body, "extensions": authorization}})
+            told = await client.receive()
+            assert (told["id"], told["type"]) == ("1", "error")
+            assert "nested too deeply" in told["payload"]["errors"][0]["message"]
+            assert len(authority.asked) == 1
+        assert "Traceback" not in "".join(served.log)
+
+
 async def check_starts(served: Served, authority: Authority) -> None:
     data = '{"query": "%s", "variables": {}}' % SUBSCRIPTION
     wish = {"data": data, "extensions": {"authorization": {"Authorization": "secret-token", "host": "h"}}}

@@ -184,6 +184,44 @@ def test_who_may_use_the_same_shares_one_access() -> None:
     assert access(policy=FieldPolicy(deny=("T.a",))) is not access()
 
 
+class Counted(str):
+    """A pattern that tells how often the likes of it were hashed."""
+
+    hashed = 0
+
+    def __hash__(self) -> int:
+        Counted.hashed += 1
+        return super().__hash__()
+
+
+def test_a_long_policy_costs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def compare(pattern: str, text: str) -> bool:
+        compared.append(pattern)
+        return matches_pattern(pattern, text)
+
+    rules = build_rules("type Query { a: Int }")
+    policy = FieldPolicy(deny=(*(Counted(f"T.f{number}") for number in range(10_000)), "Q*.b", "T.*x"))
+    identity = Identity(AuthMode.API_KEY, policy=policy)
+    access = rules.access_of(identity)
+    assert access is not None
+    hashed = Counted.hashed
+    assert rules.access_of(identity) is access
+    assert Counted.hashed == hashed
+    monkeypatch.setattr("fanout.auth.fields.matches_pattern", compare)
+    assert [access.may_use("T", name) for name in ("f1", "f9999", "f10000", "x")] == [False, False, True, False]
+    assert not access.may_use("Query", "b")
+    assert set(compared) == {"Q*.b", "T.*x"}
+
+
+def test_equal_policies_are_one() -> None:
+    policies = [FieldPolicy(("Query.*",), ("T.a", "T.b")) for _ in range(2)]
+    assert policies[0] == policies[1] != FieldPolicy(("Query.*",), ("T.a",))
+    assert len({*policies, FieldPolicy()}) == 2
+    assert "hash" not in repr(policies[0])
+
+
 @pytest.mark.parametrize(
     ("settings", "modes"),
     [

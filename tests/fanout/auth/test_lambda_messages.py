@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.auth.lambda_messages import MAX_ANSWER_BYTES, Answer, BadAnswer, read_answer, write_request
+from fanout.errors import BadRequest
 from fanout.model import Call, CallKind, FieldPolicy
 
 ARN = "arn:aws:appsync:us-east-1:111122223333:apis/{}/types/Message/fields/author"
@@ -38,6 +39,13 @@ def test_an_operation_is_told() -> None:
         },
         "requestHeaders": {"host": "h", "x-tenant": "red", "cookie": "a=b"},
     }
+
+
+def test_variables_that_are_read_but_cannot_be_written_are_the_client_s_mistake() -> None:
+    for depth in (300, 1023):
+        call = Call(CallKind.HTTP, {}, query="{ a }", variables={"a": orjson.loads("[" * depth + "]" * depth)})
+        with pytest.raises(BadRequest, match="The variables cannot be written as JSON: they are nested too deeply"):
+            ask(call)
 
 
 def test_a_connection_has_appsync_s_name_and_no_document() -> None:

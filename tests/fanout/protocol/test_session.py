@@ -149,6 +149,24 @@ def test_an_apollo_start_before_init_is_held_too() -> None:
     assert [type(effect) for effect in session.authorized()] == [Send, Send, Subscribe]
 
 
+@pytest.mark.parametrize("depth", [300, 1000])
+def test_variables_nested_too_deeply_to_be_written_are_held_and_measured(depth: int) -> None:
+    def start(id: str, text: str) -> str:
+        variables = '{"a":' + "[" * depth + f'"{text}"' + "]" * depth + "}"
+        return APOLLO_START.replace('"id":"1"', f'"id":"{id}"').replace('"query"', f'"variables":{variables},"query"')
+
+    session = connect()
+    assert session.receive(start("1", "x")) == []
+    assert session.receive(start("2", "x" * Settings().max_message_bytes)) == [
+        Close(CloseReason.BAD_MESSAGE, "too much was sent before the acknowledgement")
+    ]
+    session = connect()
+    session.receive(start("1", "x"))
+    session.receive('{"type":"connection_init"}')
+    # Whoever plans it refuses it.
+    assert [type(effect) for effect in session.authorized()] == [Send, Send, Subscribe]
+
+
 def test_bytes_are_taken_as_utf_8() -> None:
     session = open_session()
     (wish,) = session.receive(START.replace('"1"', '"ä"').encode())

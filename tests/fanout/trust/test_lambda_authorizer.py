@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from fanout.auth_settings import LambdaSettings
-from fanout.errors import ConfigurationError, Unauthorized, Unavailable
+from fanout.errors import BadRequest, ConfigurationError, Unauthorized, Unavailable
+from fanout.gateway.addresses import AddressReader
 from fanout.model import AuthMode, Call, CallKind, FieldPolicy, Identity
 from fanout.trust import lambda_authorizer
 from fanout.trust.authorizer_functions import AskFailed
@@ -83,8 +84,10 @@ class Setting:
         self.function = Function()
         self.authorizer = LambdaAuthorizer(LambdaSettings(function="a:b", **settings), self.function, self.clock)
 
-    async def decide(self, token: str = "tok", kind: CallKind = CallKind.CONNECT) -> Identity:
-        decision = self.authorizer.decide(Call(kind, {"authorization": token}))
+    async def decide(
+        self, token: str = "tok", kind: CallKind = CallKind.CONNECT, addresses: tuple[str, ...] = (), **asked: Any
+    ) -> Identity:
+        decision = self.authorizer.decide(Call(kind, {"authorization": token}, addresses=addresses, **asked))
         return decision if isinstance(decision, Identity) else await decision
 
     def decide_at_once(self, token: str = "tok") -> Identity:
@@ -390,6 +393,103 @@ async def test_a_call_that_is_given_up_makes_room(monkeypatch: pytest.MonkeyPatc
     first.cancel()
     setting.function.door.set()
     await setting.decide("second")
+
+
+FLOOD, GOOD = "198.51.100.1", "192.0.2.7"
+
+
+async def test_one_address_does_not_take_the_calls_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_authorizer, "MAX_CALLS_PER_ADDRESS", 2)
+    monkeypatch.setattr(lambda_authorizer, "MAX_CALLS", 4)
+    setting = Setting(ttl_seconds=60)
+    setting.function.door.clear()
+    flood = [asyncio.create_task(setting.decide(str(number), addresses=(FLOOD,))) for number in range(6)]
+    await wait_until_async(lambda: setting.authorizer._waiting == 4)
+    assert setting.function.tokens == ["0", "1"]
+    good = asyncio.create_task(setting.decide("good", addresses=(GOOD,)))
+    await wait_until_async(lambda: "good" in setting.function.tokens)
+    assert set(setting.authorizer._shares) == {FLOOD, GOOD}
+    setting.function.door.set()
+    await asyncio.gather(good, *flood)
+    assert setting.authorizer._shares == {}
+    assert setting.authorizer._waiting == 0
+
+
+async def test_nor_their_places_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_authorizer, "MAX_CALLS_PER_ADDRESS", 1)
+    monkeypatch.setattr(lambda_authorizer, "MAX_WAITING_PER_ADDRESS", 1)
+    setting = Setting()
+    setting.function.door.clear()
+    flood = [asyncio.create_task(setting.decide(str(number), addresses=(FLOOD,))) for number in range(2)]
+    await wait_until_async(lambda: setting.authorizer._waiting == 1)
+    with pytest.raises(Unavailable):
+        await setting.decide("one more", addresses=(FLOOD,))
+    good = asyncio.create_task(setting.decide("good", addresses=(GOOD,)))
+    await wait_until_async(lambda: "good" in setting.function.tokens)
+    setting.function.door.set()
+    await asyncio.gather(good, *flood)
+    assert setting.authorizer._shares == {}
+
+
+@pytest.mark.parametrize("ttl_seconds", [0, 60])
+async def test_who_gives_up_leaves_nothing_of_an_address_s_share(
+    ttl_seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambda_authorizer, "MAX_CALLS_PER_ADDRESS", 2)
+    # The third has its share's turn, and waits for one of all.
+    monkeypatch.setattr(lambda_authorizer, "MAX_CALLS", 1)
+    setting = Setting(ttl_seconds=ttl_seconds)
+    setting.function.door.clear()
+    tasks = [asyncio.create_task(setting.decide(str(number), addresses=(FLOOD,))) for number in range(3)]
+    await wait_until_async(lambda: setting.authorizer._waiting == 2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await wait_until_async(lambda: not setting.authorizer._shares)
+    assert setting.authorizer._waiting == 0
+    setting.function.door.set()
+    await asyncio.gather(*(setting.decide(f"again {number}", addresses=(FLOOD,)) for number in range(3)))
+
+
+async def test_shares_are_of_addresses_as_limits_count_them() -> None:
+    setting = Setting()
+    read_address = AddressReader(("10.0.0.0/8",)).read
+    authorizer = LambdaAuthorizer(LambdaSettings(function="a:b"), setting.function, read_address=read_address)
+    setting.authorizer = authorizer
+    setting.function.door.clear()
+    addresses = [("2001:db8::1",), ("2001:db8::2",), ("192.0.2.7:1", "10.0.0.1"), ("192.0.2.7:2", "10.0.0.1")]
+    tasks = [asyncio.create_task(setting.decide(addresses=each)) for each in addresses]
+    await wait_until_async(lambda: len(setting.function.asked) == 4)
+    assert {name: share.users for name, share in authorizer._shares.items()} == {"2001:db8::/64": 2, "192.0.2.7": 2}
+    setting.function.door.set()
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("ttl_seconds", [0, 60])
+async def test_variables_that_cannot_be_told_are_the_client_s_mistake_and_nobody_else_s(ttl_seconds: int) -> None:
+    setting = Setting(ttl_seconds=ttl_seconds)
+    deep = {"a": orjson.loads("[" * 300 + "]" * 300)}
+    outcomes = await asyncio.gather(
+        setting.decide(kind=CallKind.HTTP, variables=deep), setting.decide(), return_exceptions=True
+    )
+    assert isinstance(outcomes[0], BadRequest)
+    assert outcomes[0].message == "The variables cannot be written as JSON: they are nested too deeply."
+    assert isinstance(outcomes[1], Identity)
+    assert len(setting.function.asked) == 1
+    assert setting.authorizer._flights == setting.authorizer._shares == {}
+
+
+@pytest.mark.parametrize("ttl_seconds", [0, 60])
+async def test_a_function_that_cannot_be_asked_now_is_no_refusal(
+    ttl_seconds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = Setting(ttl_seconds=ttl_seconds)
+    setting.function.answers["tok"] = Unavailable("2 calls have not come back")
+    with pytest.raises(Unavailable):
+        await setting.decide()
+    assert "2 calls have not come back" in caplog.text
+    setting.function.answers.clear()
+    await setting.decide()
 
 
 async def test_a_plain_no_is_told_at_debug_only_and_defects_as_warnings(caplog: pytest.LogCaptureFixture) -> None:
