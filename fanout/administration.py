@@ -420,7 +420,8 @@ class Administration:
                 logger.warning(
                     "settings that take a restart were changed, and are not in force: %s", ", ".join(ignored)
                 )
-            connections, subscriptions = (sum(values) for values in zip(*map(_as_pair, ended), strict=True))
+            connections = sum(each.connections for each in ended)
+            subscriptions = sum(each.subscriptions for each in ended)
             logger.info(
                 "reloaded; changed: %s; closed %d connections, ended %d subscriptions",
                 ", ".join(names) or "nothing",
@@ -450,7 +451,3 @@ def _tell_change(fault: ClientFault) -> SubscriptionEnded:
 
 def _write_ended(ended: Ended) -> bytes:
     return orjson.dumps({"ended": {"connections": ended.connections, "subscriptions": ended.subscriptions}})
-
-
-def _as_pair(ended: Ended) -> tuple[int, int]:
-    return ended.connections, ended.subscriptions

@@ -136,6 +136,10 @@ class Identity:
     groups: frozenset[str] = frozenset()
     policy: FieldPolicy | None = None
 
+    def is_same_client(self, other: Identity) -> bool:
+        """Whether both are one client, perhaps by other credentials: whose connection may be renewed."""
+        return (self.mode, self.subject) == (other.mode, other.subject)
+
 
 class KeyKind(str, Enum):
     """What a key opens."""

@@ -179,7 +179,7 @@ class Gateway:
         """The same client has shown fresh credentials: its subscriptions go on, as far as they still may."""
         former = connection.identity
         assert former is not None
-        if (identity.mode, identity.subject) != (former.mode, former.subject):
+        if not identity.is_same_client(former):
             return self._refuse(session, Unauthorized())
         if identity == former:
             return session.authorized()

@@ -339,7 +339,7 @@ class Oversight:
         """Do something to one connection; a defect in it is logged, ends this one, and spares none of the others."""
         try:
             act(connection)
-        except Exception:
+        except Exception:  # our defect with one connection
             logger.exception("a connection could not be told what has ended, it is closed")
             try:
                 connection.close(CloseReason.INTERNAL_ERROR)

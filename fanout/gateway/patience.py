@@ -30,8 +30,8 @@ def hold_refusals(authorize: Authorize, refusals: Refusals, addresses: AddressRe
             call = replace(call, addresses=addresses.trace(call.addresses))
         try:
             decision = authorize(call)
-            if isinstance(decision, Identity):
-                _check_renewal(call, decision)
+            if isinstance(decision, Identity) and _is_of_another(call, decision):
+                raise Unauthorized
         except Unauthorized as fault:
             wait_s = refusals.hold(_find_address(call, addresses), asked_at)
             if not wait_s:
@@ -58,11 +58,8 @@ def _follow(
         fault = deciding.exception()
         if outcome.done():
             return  # nobody waits any more
-        if fault is None:
-            try:
-                _check_renewal(call, deciding.result())
-            except Unauthorized as other:
-                fault = other
+        if fault is None and _is_of_another(call, deciding.result()):
+            fault = Unauthorized()
         if fault is None:
             outcome.set_result(deciding.result())
         elif isinstance(fault, Unauthorized) and (wait_s := refusals.hold(_find_address(call, addresses), asked_at)):
@@ -75,11 +72,9 @@ def _follow(
     return outcome
 
 
-def _check_renewal(call: Call, identity: Identity) -> None:
+def _is_of_another(call: Call, identity: Identity) -> bool:
     """Fresh credentials of somebody else are wrong ones, and are not to be told from others by time."""
-    former = call.renews
-    if former is not None and (former.mode, former.subject) != (identity.mode, identity.subject):
-        raise Unauthorized
+    return call.renews is not None and not identity.is_same_client(call.renews)
 
 
 def _refuse_later(outcome: asyncio.Future[Identity], fault: Unauthorized, wait_s: float, refusals: Refusals) -> None:
