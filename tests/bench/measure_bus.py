@@ -9,12 +9,11 @@ import asyncio
 import statistics
 import time
 
-import uvloop
-
-from fanout.bus import Bus, EmbeddedServer
+from fanout.bus import Bus
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Event, NewEvent
 from fanout.settings import Settings
+from tests.bench.beside_valkey import run_beside_valkey
 
 SINGLE_EVENTS = 2_000
 BACKLOG_EVENTS = 50_000
@@ -67,15 +66,7 @@ async def measure(url: str) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    server = EmbeddedServer()
-    url = server.start()
-    try:
-        rows = uvloop.run(measure(url))
-    finally:
-        server.stop()
-    print("| what | figure |\n|---|---|")
-    for what, figure in rows:
-        print(f"| {what} | {figure} |")
+    run_beside_valkey(measure)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import time
 from collections.abc import Sequence
 
 import orjson
-import uvloop
 
-from fanout.bus import Bus, EmbeddedServer
+from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Group, Joining, Registry, Token, Wheel
 from fanout.errors import ClientFault
 from fanout.metrics import Metrics
@@ -23,6 +22,7 @@ from fanout.protocol import APPSYNC, join_parts
 from fanout.schema import Api, load_chat_schema
 from fanout.settings import Settings
 from filters import Filter
+from tests.bench.beside_valkey import run_beside_valkey
 
 CLIENTS, ROOMS, EVENTS = 5_000, 100, 10_000
 LIVE_EVENTS_PER_S = 100
@@ -164,15 +164,7 @@ def _miss(reason: str) -> None:
 
 
 def main() -> None:
-    server = EmbeddedServer()
-    url = server.start()
-    try:
-        rows = uvloop.run(measure(url))
-    finally:
-        server.stop()
-    print("| what | figure |\n|---|---|")
-    for what, figure in rows:
-        print(f"| {what} | {figure} |")
+    run_beside_valkey(measure)
 
 
 if __name__ == "__main__":
