@@ -1,7 +1,7 @@
 // aws-amplify v6 with `lambda`: a token of the app's own goes along with each connection, subscription and request. A
 // mutation is taken like a subscription, and ends after its answer.
 
-import { drive, endpoint } from "./driver.mjs";
+import { driveAmplify, endpoint } from "./driver.mjs";
 import { Amplify } from "aws-amplify";
 import { generateClient } from "aws-amplify/api";
 
@@ -9,12 +9,4 @@ Amplify.configure({ API: { GraphQL: { endpoint, region: "eu-west-1", defaultAuth
 const client = generateClient();
 const authToken = process.env.TOKEN;
 
-await drive((query, variables, observer) => {
-  const outcome = client.graphql({ query, variables, authToken });
-  if (outcome instanceof Promise) {
-    outcome.then(observer.next, observer.error);
-    return () => {};
-  }
-  const subscription = outcome.subscribe(observer);
-  return () => subscription.unsubscribe();
-});
+await driveAmplify(client, { authToken });

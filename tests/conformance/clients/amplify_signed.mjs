@@ -1,7 +1,7 @@
 // aws-amplify v6 with `iam`: it signs connections, subscriptions and requests with AWS Signature Version 4. A mutation
 // is taken like a subscription, and ends after its answer.
 
-import { drive, endpoint } from "./driver.mjs";
+import { driveAmplify, endpoint } from "./driver.mjs";
 import { Amplify } from "aws-amplify";
 import { generateClient } from "aws-amplify/api";
 
@@ -21,12 +21,4 @@ Amplify.configure(
 );
 const client = generateClient();
 
-await drive((query, variables, observer) => {
-  const outcome = client.graphql({ query, variables });
-  if (outcome instanceof Promise) {
-    outcome.then(observer.next, observer.error);
-    return () => {};
-  }
-  const subscription = outcome.subscribe(observer);
-  return () => subscription.unsubscribe();
-});
+await driveAmplify(client);

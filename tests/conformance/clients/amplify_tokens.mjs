@@ -3,7 +3,7 @@
 // a subscription, and ends after its answer.
 
 import { readFileSync } from "node:fs";
-import { drive, endpoint } from "./driver.mjs";
+import { driveAmplify, endpoint } from "./driver.mjs";
 import { Amplify } from "aws-amplify";
 import { generateClient } from "aws-amplify/api";
 import { decodeJWT } from "@aws-amplify/core";
@@ -22,12 +22,4 @@ Amplify.configure(
 );
 const client = generateClient();
 
-await drive((query, variables, observer) => {
-  const outcome = client.graphql({ query, variables });
-  if (outcome instanceof Promise) {
-    outcome.then(observer.next, observer.error);
-    return () => {};
-  }
-  const subscription = outcome.subscribe(observer);
-  return () => subscription.unsubscribe();
-});
+await driveAmplify(client);

@@ -45,6 +45,19 @@ export async function drive(subscribe, close = () => {}) {
   process.exit(0);
 }
 
+// Amplify's client: a mutation is taken like a subscription, and ends after its answer.
+export async function driveAmplify(client, options = {}) {
+  await drive((query, variables, observer) => {
+    const outcome = client.graphql({ query, variables, ...options });
+    if (outcome instanceof Promise) {
+      outcome.then(observer.next, observer.error);
+      return () => {};
+    }
+    const subscription = outcome.subscribe(observer);
+    return () => subscription.unsubscribe();
+  });
+}
+
 export function describe(error) {
   return [error?.code, error?.reason, error?.message, JSON.stringify(error)].filter(Boolean).join(" ");
 }
