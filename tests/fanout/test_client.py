@@ -13,7 +13,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from fanout import client
 from fanout.client import RemoteError, publish, subscribe
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError
+from tests.listener import accepting, find_port, listen_on_loopback
 
 QUERY = "subscription S($room: ID!) { onCreateMessage(roomId: $room) { id } }"
 KEY = "da2-abcdefghijklmnopqrstuvwxyz"
@@ -278,15 +279,16 @@ class _Answering:
         self.answer = answer
         self.request = b""
         self.url = ""
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> _Answering:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        listening = listen_on_loopback()
+        self.url = f"http://127.0.0.1:{find_port(listening)}"
+        await self._stack.enter_async_context(accepting(listening, self._answer))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._stack.aclose()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.request = await reader.read(65536)
@@ -294,7 +296,6 @@ class _Answering:
         while declared and len(self.request.partition(b"\r\n\r\n")[2]) < int(declared[1]):
             self.request += await reader.read(65536)
         writer.write(self.answer)
-        writer.close()
 
 
 def _http(status: str, body: object) -> bytes:

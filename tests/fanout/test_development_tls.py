@@ -15,6 +15,7 @@ from cryptography import x509
 
 from fanout.development_tls import DevelopmentCertificate, create_development_certificate
 from fanout.errors import ConfigurationError
+from tests.listener import accepting, find_port, listen_on_loopback
 
 
 def _alternative_names(path: Path) -> set[str]:
@@ -24,18 +25,18 @@ def _alternative_names(path: Path) -> set[str]:
 
 
 async def _handshake(files: DevelopmentCertificate, server_name: str) -> None:
-    accepting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    accepting.load_cert_chain(files.cert, files.key)
+    identified = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    identified.load_cert_chain(files.cert, files.key)
     trusting = ssl.create_default_context(cafile=str(files.ca))
     # The default from Python 3.13 on, and the strictest judge there is here.
     trusting.verify_flags |= ssl.VERIFY_X509_STRICT
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
+    async def hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        pass
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=accepting)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    listening = listen_on_loopback()
+    async with accepting(listening, hang_up, tls=identified):
+        port = find_port(listening)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname=server_name)
         await reader.read()
         writer.close()

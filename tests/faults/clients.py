@@ -165,7 +165,6 @@ class Subscriber:
         self._comes_back = False
         if self._connection is not None:
             self._connection.end("left")
-            self._connection.transport.abort()
         self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled():
@@ -230,6 +229,10 @@ class Subscriber:
                     self._connection.end("given up")
                     self._connection.transport.abort()
                 await asyncio.sleep(_PAUSE_SECONDS)  # as clients do; nothing depends on it
+            finally:
+                # Also after a close frame: the service may be stopped before it closes the socket, or for good.
+                if self._connection is not None:
+                    self._connection.transport.abort()
             if not self._comes_back:
                 return
 

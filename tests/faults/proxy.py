@@ -10,6 +10,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.listener import accepting, find_port, listen_on_loopback
+
 
 class Proxy:
     """Listens on a free port and passes bytes on.
@@ -27,7 +29,6 @@ class Proxy:
         self._flows.set()
         self._refuses = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -90,21 +91,9 @@ class Proxy:
         finally:
             target.transport.abort()
 
-    def _serve_soon(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._serve_soon, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        listening = listen_on_loopback()
+        self.port = find_port(listening)
+        async with accepting(listening, self._serve, tls=self._tls, limit=1 << 20):
             yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            self.cut()
-            if self._tasks:
-                await asyncio.wait(self._tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from fanout.metrics import Metrics
 from fanout.model import Bucket, Event, NewEvent
 from fanout.settings import Settings
 from tests.fanout.bus.cluster_client import ClusterClient
+from tests.listener import accepting
 
 STREAM = "fanout:events"
 ROUTES: dict[str, tuple[str, ...]] = {
@@ -204,7 +206,6 @@ class Gate:
         self._open.set()
         self._trigger: bytes | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.url = f"unix://{path}"
 
     @property
@@ -229,11 +230,15 @@ class Gate:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_unix_connection(self._server_path)
-        self._writers |= {writer, server_writer}
-        for source, target, is_request in ((reader, server_writer, True), (server_reader, writer, False)):
-            task = asyncio.create_task(self._pump(source, target, is_request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        both = {writer, server_writer}
+        self._writers |= both
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, server_writer, True))
+                pumps.create_task(self._pump(server_reader, writer, False))
+        finally:
+            self._writers -= both
+            server_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, is_request: bool) -> None:
         try:
@@ -251,15 +256,11 @@ class Gate:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Gate]:
-        server = await asyncio.start_unix_server(self._serve, self._path)
-        try:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(self._path))
+        listening.listen()
+        async with accepting(listening, self._serve):
             yield self
-        finally:
-            server.close()
-            self._open.set()
-            self.cut()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
 
 
 async def publish_numbers(gateway: Gateway, room_id: str, numbers: range) -> None:

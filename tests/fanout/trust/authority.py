@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from tests.listener import accepting, find_port, listen_on_loopback
+
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -23,20 +25,19 @@ class Authority:
         self.hung_up = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        self.headers.append({"request": head[0], **headers})
+        self.asked.append(orjson.loads(await reader.readexactly(int(headers["content-length"]))))
+        doing = asyncio.ensure_future(self.behaviour(writer))
+        end = asyncio.ensure_future(reader.read(1))
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-            self.headers.append({"request": head[0], **headers})
-            self.asked.append(orjson.loads(await reader.readexactly(int(headers["content-length"]))))
-            doing = asyncio.ensure_future(self.behaviour(writer))
-            end = asyncio.ensure_future(reader.read(1))
             await asyncio.wait((doing, end), return_when=asyncio.FIRST_COMPLETED)
             self.hung_up += end.done()
+        finally:
             doing.cancel()
             end.cancel()
             await asyncio.gather(doing, end, return_exceptions=True)
-        finally:
-            writer.close()
 
 
 def respond(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Behaviour:
@@ -99,9 +100,7 @@ async def talk_nonsense(writer: asyncio.StreamWriter) -> None:
 async def run_authority() -> AsyncIterator[Authority]:
     """One that runs until the block ends."""
     authority = Authority()
-    server = await asyncio.start_server(authority.serve, "127.0.0.1", 0)
-    authority.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/authorize"
-    try:
+    listening = listen_on_loopback()
+    authority.url = f"http://127.0.0.1:{find_port(listening)}/authorize"
+    async with accepting(listening, authority.serve):
         yield authority
-    finally:
-        server.close()
