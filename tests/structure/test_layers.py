@@ -17,7 +17,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.administration",),
     ("fanout.key_orders",),
     ("fanout.orders",),
-    ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust"),
+    ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust", "fanout.resolvers"),
     ("fanout.engine",),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),
     (
@@ -25,6 +25,7 @@ LINES: tuple[tuple[str, ...], ...] = (
         "fanout.errors",
         "fanout.settings",
         "fanout.auth_settings",
+        "fanout.resolver_settings",
         "fanout.metrics",
         "fanout.log_limit",
         "fanout.origins",
@@ -38,6 +39,7 @@ BASE_EXCEPTIONS = {
     ("fanout.settings", "fanout.errors"),
     ("fanout.settings", "fanout.model"),
     ("fanout.settings", "fanout.auth_settings"),
+    ("fanout.settings", "fanout.resolver_settings"),
     ("fanout.settings", "fanout.origins"),
     ("fanout.metrics", "fanout.model"),
 }
@@ -89,7 +91,7 @@ def test_filters_is_a_library_of_its_own(path: Path) -> None:
 
 
 def test_only_the_wiring_knows_the_edges() -> None:
-    edges = {"fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust"}
+    edges = {"fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust", "fanout.resolvers"}
     for path in OURS:
         room = find_room(module_name(path))
         known = {find_room(name) for name in list_imports(path)} & (edges - {room})

@@ -1,0 +1,16 @@
+"""Resolvers in AppSync's JavaScript, APPSYNC_JS: files of the API's owner, run where they can do no harm.
+
+    directory     a folder of ES modules -> which field is resolved by what, checked against the schema
+    modules       an ES module -> the body of a function that makes its handlers
+    library/      `@aws-appsync/utils`, in JavaScript
+    sandbox       one module in a QuickJS context of its own: a call in, an envelope out, limits on both
+    answers       what the library has to ask the host about: time zones, filters
+    worker        the process that the sandboxes live in: lines in, lines out
+    pool          those processes, seen from the event loop: lanes, a watch on each, new ones for dead ones
+    context       a request -> `ctx`
+    resolver      the stages of a resolver: request, data source, response; pipelines
+    data_sources  the protocol of what a request goes to, and NONE
+    http_source   HTTP
+
+Knows the schema's names; no socket of a client and no Redis.
+"""

@@ -1,0 +1,80 @@
+"""One module in its context: handlers, envelopes, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+
+IMPORT = 'const { util, extensions, runtime } = __import("@aws-appsync/utils");'
+
+
+def load(code: str, **limits: int) -> Sandbox:
+    def answer(question: list[Any]) -> dict[str, Any]:
+        return {"value": question}
+
+    return Sandbox(f"{IMPORT}\n{code}", Limits(**limits), answer, now=lambda: 1_700_000_000.5)
+
+
+def call(code: str, arguments: dict[str, Any] | None = None, handler: str = "request") -> dict[str, Any]:
+    sandbox = load(code + "\nreturn { request, response: typeof response === 'undefined' ? undefined : response };")
+    info = {"fieldName": "createMessage", "parentTypeName": "Mutation"}
+    context = {"arguments": arguments or {}, "stash": {}, "info": info}
+    return sandbox.call(handler, orjson.dumps(context).decode())
+
+
+def test_a_handler_gets_its_context_and_returns_json() -> None:
+    envelope = call("function request(ctx) { ctx.stash.seen = true; return { payload: ctx.args.id }; }", {"id": 7})
+    assert (envelope["value"], envelope["stash"]) == ({"payload": 7}, {"seen": True})
+
+
+def test_both_stages_run_at_once_where_nothing_is_fetched() -> None:
+    code = "function request(ctx) { return { payload: { id: ctx.args.id } }; } const response = (ctx) => ctx.result.id;"
+    assert call(code, {"id": "a"}, "unit")["value"] == "a"
+
+
+def test_what_a_resolver_says_to_be_wrong_is_told_apart_from_what_it_throws() -> None:
+    said = call('function request() { util.error("No", "Refused", { a: 1 }, [2]); }')
+    assert said["error"] == {"message": "No", "type": "Refused", "data": {"a": 1}, "info": [2]}
+    thrown = call("function request(ctx) {\n  return ctx.nothing.here;\n}")
+    assert "error" not in thrown
+    assert thrown["failure"] == "TypeError: cannot read property 'here' of undefined"
+    assert "at request (<input>:6:" in thrown["stack"]
+
+
+@pytest.mark.parametrize(
+    ("code", "limit"),
+    [
+        ("while (true) {}", "time"),
+        ("/(a+)+$/.test('a'.repeat(40) + 'b')", "time"),
+        ("const all = []; while (true) all.push('x'.repeat(9999) + all.length);", "memory"),
+        ("const f = () => f() + 1; f();", "stack"),
+    ],
+)
+def test_limits_hold(code: str, limit: str) -> None:
+    sandbox = load(f"const request = () => {{ {code} }};\nreturn {{ request }};")
+    with pytest.raises(LimitExceeded, match=limit):
+        sandbox.call("request", '{"arguments": {}}')
+
+
+def test_nothing_is_left_by_a_call_for_the_next() -> None:
+    sandbox = load("let count = 0;\nconst request = () => (count += 1);\nreturn { request };")
+    assert [sandbox.call("request", "{}")["value"] for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.parametrize("code", ["globalThis.x = 1", "x = 1", "Array.prototype.x = 1", "util.error = 1"])
+def test_what_is_shared_cannot_be_changed(code: str) -> None:
+    assert "failure" in call(f"function request() {{ {code}; }}")
+
+
+@pytest.mark.parametrize("name", ["Date.now()", "Math.random()", "eval('1')", "Atomics.load"])
+def test_clock_chance_and_code_from_text_are_not_there(name: str) -> None:
+    assert "failure" in call(f"function request() {{ return {name}; }}")
+
+
+def test_a_module_that_does_not_compile_is_refused() -> None:
+    with pytest.raises(SandboxError, match=r"SyntaxError.*\n.*:6:9"):
+        load("let a = 1;\nlet b = ;")
