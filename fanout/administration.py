@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -33,7 +34,7 @@ from fanout.key_orders import KeyOrders, Keyring
 from fanout.metrics import Metrics
 from fanout.model import KeyKind, StoredKey
 from fanout.orders import Announce, count_gateways, give_order, read_answer
-from fanout.schema import Api, ApiSchema, Changed, Plan
+from fanout.schema import Api, ApiSchema, Changed, Plan, Resolvers
 from fanout.settings import RELOADED, Settings, SettingsSource, public_name, renew_settings
 
 logger = logging.getLogger("fanout.administration")
@@ -68,14 +69,19 @@ def build_authorizer(
     )
 
 
-def build_api(schema: ApiSchema, settings: Settings) -> Api:
+def build_api(schema: ApiSchema, settings: Settings, resolvers: Resolvers = MappingProxyType({})) -> Api:
     """What is served by these settings, each field open to whom the schema's directives say.
+
+    Args:
+        schema: checked.
+        settings: limits and templates.
+        resolvers: what resolves fields that are not resolved by default.
 
     Raises:
         ConfigurationError: settings that do not fit the schema, or a default mode that nobody could come in by.
     """
     rules = FieldRules(schema.authorization, read_modes(settings), schema.root_types)
-    return Api(schema, settings, rules.access_of)
+    return Api(schema, settings, rules.access_of, resolvers)
 
 
 def describe_directives(schema: ApiSchema, settings: Settings) -> list[str]:

@@ -5,6 +5,7 @@
     planner     SubscribeRequest -> Plan: field + filter (arguments, templates) + projection (selection)
     mutations   document -> response + events
     results     what a mutation's result can be
+    resolving   what goes into resolvers and comes out of them
     api         all of it for one schema, replaced at once by a reload
 
 Knows nothing of connections, Redis or HTTP; nothing here waits.
@@ -15,6 +16,16 @@ from fanout.schema.arguments import build_limits
 from fanout.schema.mutations import MutationExecutor, MutationResult
 from fanout.schema.planner import Changed, Plan, PlanSource, SubscriptionPlanner
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
+from fanout.schema.resolving import (
+    Caller,
+    Invalidate,
+    Invocation,
+    Resolved,
+    Resolver,
+    ResolverFault,
+    Resolvers,
+    SelectionText,
+)
 from fanout.schema.results import describe_mismatch
 from fanout.schema.sdl import CHAT_SDL_PATH, ApiSchema, load_chat_schema, parse_schema
 
@@ -33,5 +44,13 @@ __all__ = [
     "MutationExecutor",
     "MutationResult",
     "build_limits",
+    "Caller",
+    "Invalidate",
+    "Invocation",
+    "Resolved",
+    "Resolver",
+    "ResolverFault",
+    "Resolvers",
+    "SelectionText",
     "describe_mismatch",
 ]

@@ -6,6 +6,7 @@ Whoever serves holds one `Api` for life and asks it each time; nothing of a form
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded
@@ -13,6 +14,7 @@ from fanout.model import Identity, SubscribeRequest
 from fanout.schema.access import AccessOf, open_to_all
 from fanout.schema.mutations import MutationExecutor, MutationResult
 from fanout.schema.planner import Changed, Plan, SubscriptionPlanner
+from fanout.schema.resolving import Resolvers
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
@@ -25,15 +27,23 @@ class Api:
         schema: checked.
         settings: limits and templates.
         access_of: which fields are open to whom.
+        resolvers: what resolves fields that are not resolved by default.
 
     Raises:
         ConfigurationError: settings for a subscription field that does not exist, or a bad template.
     """
 
-    __slots__ = ("_access_of", "_results", "executor", "planner", "schema")
+    __slots__ = ("_access_of", "_results", "executor", "planner", "resolvers", "schema")
 
-    def __init__(self, schema: ApiSchema, settings: Settings, access_of: AccessOf = open_to_all) -> None:
+    def __init__(
+        self,
+        schema: ApiSchema,
+        settings: Settings,
+        access_of: AccessOf = open_to_all,
+        resolvers: Resolvers = MappingProxyType({}),
+    ) -> None:
         self.schema = schema
+        self.resolvers = resolvers
         self._access_of = access_of
         self.planner = SubscriptionPlanner(schema, settings)
         self.executor = MutationExecutor(schema, settings)
@@ -42,6 +52,7 @@ class Api:
     def become(self, other: Api) -> None:
         """Serve what `other` does from now on."""
         self.schema, self.planner, self.executor = other.schema, other.planner, other.executor
+        self.resolvers = other.resolvers
         self._results = other._results
         self.open_as(other)
 
