@@ -1,179 +1,28 @@
-"""Orders are carried out where they are announced, a reload changes all or nothing, and keys end at their instant."""
+"""Orders are carried out where they are announced, and a reload changes all or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from fanout.administration import Administration, build_api, build_authorizer, warn_of_directives
-from fanout.auth import digest_key
-from fanout.errors import BadRequest, FieldDenied, Unauthorized, Unavailable
+from fanout.administration import warn_of_directives
+from fanout.errors import BadRequest, FieldDenied
 from fanout.gateway import Ended
-from fanout.metrics import Metrics
-from fanout.model import AuthMode, Call, CallKind, Identity, KeyKind, StoredKey, SubscribeRequest
+from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema import parse_schema
-from fanout.service import load_schema
-from fanout.settings import Settings, SettingsSource
+from fanout.settings import Settings
+from tests.fanout.administered import FILE, SDL, Deployment, identify, run_deployment
 from tests.served import wait_until_async
-
-SDL = """
-type Query { a: Int } type Mutation { m(id: ID): M }
-type M { id: ID }
-type Subscription { onM(id: ID): M @aws_subscribe(mutations: ["m"]) }
-"""
-FILE = """
-schema = "{schema}"
-api_key = ["one", "two"]
-admin_key = ["admin"]
-[subscriptions.onM]
-invalidation_filter = {{ id = {{ eq = "$args.id" }} }}
-"""
-
-
-class Oversight:
-    """Notes what is done."""
-
-    def __init__(self) -> None:
-        self.done: list[Any] = []
-        self.revoked: list[Identity] = []
-        self.identities: list[Identity] = []
-        self.guests_expire_at = inf
-
-    def invalidate(self, field: str, payload: object) -> Ended:
-        self.done.append(("invalidate", field, payload))
-        return Ended(1, 2)
-
-    def close_identity(self, subject: str) -> Ended:
-        self.done.append(("identity", subject))
-        return Ended(3, 4)
-
-    def close_connection(self, id: str) -> Ended:
-        self.done.append(("connection", id))
-        return Ended(1, 0)
-
-    def revoke(self, holds: Any) -> Ended:
-        gone = [identity for identity in self.identities if not holds(identity)]
-        self.revoked += gone
-        self.identities = [identity for identity in self.identities if identity not in gone]
-        return Ended(len(gone), 0)
-
-    def end_expired_guests(self, now: float) -> Ended:
-        self.done.append(("guests", now))
-        self.guests_expire_at = inf
-        return Ended()
-
-    async def change_api(self, replan: Any, commit: Any) -> Ended:
-        del replan
-        self.done.append("api")
-        commit()
-        return Ended(0, 1)
-
-    def end_denied(self, find_denial: Any) -> Ended:
-        self.find_denial = find_denial
-        self.done.append("denied")
-        return Ended(0, 5)
-
-    def list_connections(self, after: str, limit: int, subject: str) -> list[Any]:
-        self.done.append(("list", after, limit, subject))
-        return []
-
-
-class Keyring:
-    """Stored keys that the test chooses."""
-
-    def __init__(self) -> None:
-        self.keys: list[StoredKey] = []
-        self.failure: Exception | None = None
-        self.reads = 0
-
-    async def read(self) -> list[StoredKey]:
-        self.reads += 1
-        if self.failure is not None:
-            raise self.failure
-        return list(self.keys)
-
-    async def add(self, key: StoredKey, limit: int) -> bool:
-        assert limit
-        self.keys.append(key)
-        return True
-
-    async def remove(self, digest: bytes) -> bool:
-        self.keys = [key for key in self.keys if key.digest != digest]
-        return True
-
-
-class Wheel:
-    def now_ms(self) -> int:
-        return 0
-
-    def schedule(self, item: object, due_ms: int) -> None: ...
-
-    def cancel(self, item: object) -> None: ...
-
-
-@dataclass
-class Announced:
-    told: int
-    answers: dict[str, bytes]
-
-
-class Deployment:
-    """One gateway's administration over files, and a second gateway that answers what the test says."""
-
-    def __init__(self, directory: Path) -> None:
-        self.schema = directory / "api.graphql"
-        self.config = directory / "fanout.toml"
-        self.write()
-        self.source = SettingsSource({}, {}, self.config, {"publisher_key": ("generated",)})
-        settings = self.source.read()
-        self.api = build_api(load_schema(settings.schema_path), settings)
-        self.now_s = 1_700_000_000.0
-        self.authorizer = build_authorizer(settings, lambda: self.now_s)
-        self.oversight: Any = Oversight()
-        self.keyring = Keyring()
-        self.metrics = Metrics()
-        self.levels: list[str] = []
-        self.other: bytes | None = None
-        self.administration = Administration(
-            settings,
-            self.source,
-            lambda read: load_schema(read.schema_path),
-            self.api,
-            self.authorizer,
-            self.oversight,
-            self._announce,
-            self.keyring,
-            lambda: "here",
-            self.levels.append,
-            Wheel(),  # type: ignore[arg-type]
-            self.metrics,
-            lambda: self.now_s,
-        )
-
-    def write(self, sdl: str = SDL, file: str = FILE) -> None:
-        self.schema.write_text(sdl)
-        self.config.write_text(file.format(schema=self.schema))
-
-    async def _announce(self, body: bytes, wait_s: float) -> Announced:
-        assert wait_s > 0
-        answers = {"here": await self.administration.obey(body)}
-        if self.other is None:
-            return Announced(2, answers)
-        return Announced(2, {**answers, "there": self.other})
 
 
 @pytest.fixture
 async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
-    deployment = Deployment(tmp_path)
-    deployment.administration.start()
-    yield deployment
-    await deployment.administration.stop()
+    async with run_deployment(tmp_path) as deployment:
+        yield deployment
 
 
 async def test_orders_are_carried_out_by_whoever_hears_them(deployment: Deployment) -> None:
@@ -261,7 +110,7 @@ async def test_a_reload_that_finds_nothing_new_changes_nothing(deployment: Deplo
 
 
 async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_restart(deployment: Deployment) -> None:
-    one, two = (_identify(deployment, key) for key in ("one", "two"))
+    one, two = (identify(deployment, key) for key in ("one", "two"))
     deployment.oversight.identities = [one, two]
     file = FILE.replace('"one", "two"', '"two", "three"').replace('"admin"', '"boss"')
     deployment.write(SDL.replace("a: Int", "b: Int"), 'port = 1\nredis_url = "redis://x"\nlog_level = "error"\n' + file)
@@ -273,7 +122,7 @@ async def test_a_reload_changes_keys_schema_and_level_and_names_what_takes_a_res
     assert deployment.oversight.done == ["api", "denied"]
     assert "b: Int" in deployment.api.schema.sdl
     assert deployment.levels == ["error"]
-    _identify(deployment, "three")
+    identify(deployment, "three")
     deployment.authorizer.authorize_admin({"x-api-key": "boss"})
     deployment.authorizer.authorize_publisher({"x-api-key": "generated"})
 
@@ -418,183 +267,3 @@ async def test_connections_are_listed_in_pages(deployment: Deployment) -> None:
     page = deployment.administration.list_connections(after="", limit=10, identity="sha256:" + "ab" * 32)
     assert page == {"gateway": "here", "connections": [], "next": None}
     assert deployment.oversight.done == [("list", "", 11, "sha256:abababababababab")]
-
-
-async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -> None:
-    deployment.write(file=FILE.replace('"one"', '"one@2030-01-01T00:00:00Z"'))
-    expiry_s = 1_893_456_000
-    deployment.now_s = expiry_s - 10
-    await deployment.administration.reload()
-
-    def connect() -> list[Identity]:
-        return [_identify(deployment, key) for key in ("one", "two")]
-
-    one, two = deployment.oversight.identities = connect()
-    assert deployment.administration.on_due(5000) == 6000
-    assert deployment.oversight.revoked == []
-    deployment.now_s = expiry_s
-    deployment.administration.on_due(6000)
-    assert deployment.oversight.revoked == [one]
-    deployment.administration.on_due(7000)
-    assert deployment.oversight.identities == [two]
-    # A clock that is set back makes the key good, and then expire, once more.
-    deployment.now_s = expiry_s - 10
-    deployment.oversight.identities = connect()
-    deployment.administration.on_due(8000)
-    deployment.now_s = expiry_s
-    deployment.administration.on_due(9000)
-    assert deployment.oversight.revoked == [one, one]
-
-
-async def test_a_defect_in_ending_what_has_expired_is_logged_and_it_is_tried_again(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    deployment.oversight.guests_expire_at = deployment.now_s
-
-    def fail(now: float) -> Ended:
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(deployment.oversight, "end_expired_guests", fail)
-        assert deployment.administration.on_due(5000) == 6000
-    assert "what has expired could not be ended" in caplog.text
-    assert deployment.administration.on_due(6000) == 7000
-    assert deployment.oversight.done == [("guests", deployment.now_s)]
-
-
-async def test_guests_whose_credentials_expire_are_ended(deployment: Deployment) -> None:
-    deployment.oversight.guests_expire_at = deployment.now_s + 5
-    deployment.administration.on_due(5000)
-    assert deployment.oversight.done == []
-    deployment.now_s += 5
-    deployment.administration.on_due(6000)
-    deployment.administration.on_due(7000)
-    assert deployment.oversight.done == [("guests", deployment.now_s)]
-
-
-async def test_a_stored_key_is_good_when_it_is_announced_until_it_is_gone(deployment: Deployment) -> None:
-    administration = deployment.administration
-    made = await administration.create_key(KeyKind.API, "mine", 1)
-    assert made["gateways"] == {"told": 2, "answered": 1}
-    identity = _identify(deployment, made["key"])
-    assert identity.subject == made["id"]
-    assert _identify(deployment, "one") is not identity
-    deployment.oversight.identities = [identity, _identify(deployment, "one")]
-    # A reload keeps it, and so does whatever else is stored.
-    await administration.reload()
-    await administration.create_key(KeyKind.API, "another", 1)
-    assert _identify(deployment, made["key"]) == identity
-    assert [key["description"] for key in (await administration.list_keys())["keys"]] == ["mine", "another"]
-    assert deployment.oversight.revoked == []
-    revoked = await administration.revoke_key(made["id"])
-    assert revoked["ended"]["connections"] == 1
-    assert deployment.oversight.revoked == [identity]
-    with pytest.raises(Unauthorized):
-        _identify(deployment, made["key"])
-
-
-async def test_what_a_revoked_key_has_opened_is_ended_at_the_next_look_where_a_defect_has_kept_it_open(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    administration = deployment.administration
-    made = await administration.create_key(KeyKind.API, "", 1)
-    identity = _identify(deployment, made["key"])
-    deployment.oversight.identities = [identity]
-
-    def fail(holds: Any) -> Ended:
-        raise ZeroDivisionError
-
-    keys, deployment.keyring.keys = deployment.keyring.keys, []
-    with monkeypatch.context() as patched:
-        patched.setattr(deployment.oversight, "revoke", fail)
-        with pytest.raises(ZeroDivisionError):
-            await administration.load_keys()
-    assert (await administration.load_keys()).connections == 1
-    assert deployment.oversight.revoked == [identity]
-    # Nor does a key stay good that came in the reading with the defect, and has gone since.
-    deployment.keyring.keys = keys
-    with monkeypatch.context() as patched:
-        patched.setattr(deployment.oversight, "revoke", fail)
-        with pytest.raises(ZeroDivisionError):
-            await administration.load_keys()
-    deployment.keyring.keys = []
-    await administration.load_keys()
-    with pytest.raises(Unauthorized):
-        _identify(deployment, made["key"])
-
-
-async def test_each_kind_of_key_opens_its_own(deployment: Deployment) -> None:
-    keys = {kind: (await deployment.administration.create_key(kind, "", 1))["key"] for kind in KeyKind}
-    headers = {kind: {"x-api-key": key} for kind, key in keys.items()}
-    authorizer = deployment.authorizer
-    ways = {
-        KeyKind.API: lambda given: authorizer.authorize_client(Call(CallKind.HTTP, given)),
-        KeyKind.PUBLISHER: authorizer.authorize_publisher,
-        KeyKind.ADMIN: authorizer.authorize_admin,
-    }
-    for kind, let_in in ways.items():
-        for other, given in headers.items():
-            if kind is other:
-                let_in(given)
-            else:
-                with pytest.raises(Unauthorized):
-                    let_in(given)
-
-
-async def test_a_stored_key_expires_by_the_clock(deployment: Deployment) -> None:
-    made = await deployment.administration.create_key(KeyKind.API, "", 1)
-    identity = _identify(deployment, made["key"])
-    deployment.oversight.identities = [identity]
-    deployment.now_s += 86_400 - 1
-    deployment.administration.on_due(1000)
-    assert deployment.oversight.revoked == []
-    deployment.now_s += 1
-    deployment.administration.on_due(2000)
-    assert deployment.oversight.revoked == [identity]
-
-
-async def test_stored_keys_are_read_now_and_then_and_soon_when_asked(deployment: Deployment) -> None:
-    administration, keyring = deployment.administration, deployment.keyring
-    key = StoredKey(digest_key("missed"), KeyKind.API, "", 0, int(deployment.now_s) + 10)
-    administration.on_due(29_999)
-    keyring.keys = [key]  # and nobody has told
-    administration.on_due(30_000)
-    administration.on_due(30_000)  # not twice at a time
-    await wait_until_async(lambda: keyring.reads == 1)
-    _identify(deployment, "missed")
-    administration.on_due(59_999)
-    keyring.keys = []
-    administration.look_at_keys_soon()
-    administration.on_due(60_000)
-    await wait_until_async(lambda: keyring.reads == 2)
-    with pytest.raises(Unauthorized):
-        _identify(deployment, "missed")
-
-
-async def test_while_the_store_is_away_its_last_keys_stay_and_it_is_asked_again_soon(
-    deployment: Deployment, caplog: pytest.LogCaptureFixture
-) -> None:
-    administration, keyring = deployment.administration, deployment.keyring
-    made = await administration.create_key(KeyKind.API, "", 1)
-    keyring.failure = Unavailable("Redis at there cannot be reached")
-    revoked = await administration.obey(b'{"do": "keys"}')
-    assert b"error" in revoked
-    for tick in (1000, 2000, 3000):
-        reads = keyring.reads
-        administration.on_due(tick)
-        await wait_until_async(lambda reads=reads: keyring.reads == reads + 1 and not administration._tasks)  # type: ignore[misc]
-    _identify(deployment, made["key"])
-    lines = [record.getMessage() for record in caplog.records if "stay in force" in record.getMessage()]
-    assert lines == ["Redis at there cannot be reached; the stored keys stay in force as they were read last"]
-    keyring.failure = None
-    keyring.keys = []
-    administration.on_due(4000)
-    await wait_until_async(lambda: not administration._tasks)
-    with pytest.raises(Unauthorized):
-        _identify(deployment, made["key"])
-
-
-def _identify(deployment: Deployment, key: str) -> Identity:
-    identity = deployment.authorizer.authorize_client(Call(CallKind.CONNECT, {"x-api-key": key}))
-    assert isinstance(identity, Identity)
-    return identity

@@ -15,6 +15,7 @@ from fanout.engine import CatchUp, Chunk, Dispatcher, HistoryGone, Look, Place, 
 from fanout.errors import BadRequest, PositionExpired
 from fanout.gateway import (
     Backlogs,
+    Ended,
     Gateway,
     Limits,
     Oversight,
@@ -24,10 +25,10 @@ from fanout.gateway import (
     build_protocol_class,
 )
 from fanout.metrics import Metrics
-from fanout.model import Bucket, Call, Event, Identity
+from fanout.model import Bucket, Call, CloseReason, Event, Identity
 from fanout.schema import Api, load_chat_schema
 from fanout.settings import Settings
-from tests.served import API_KEY, connect_appsync, open_appsync
+from tests.served import API_KEY, AppSyncClient, connect_appsync, open_appsync
 
 OTHER_KEY = "da2-test-other-key"
 
@@ -192,11 +193,24 @@ class Harness:
         self.past.events += events
         self.catch_up.deliver("s", events)
 
+    async def change_api(self, api: Api) -> Ended:
+        """Serve another API from now on, as a reload does."""
+        former = self.api.planner
+        return await self.oversight.change_api(
+            lambda plan: api.planner.replan(plan, former), lambda: self.api.become(api)
+        )
+
     def connect(self, **options: Any) -> Any:
         return connect_appsync(self.url, **options)
 
     def open(self, **options: Any) -> Any:
         return open_appsync(self.url, **options)
+
+
+async def expect_close(client: AppSyncClient, reason: CloseReason, detail: str = "") -> None:
+    """Wait for the end, and be told this; a detail is told in place of the reason's own text."""
+    await asyncio.wait_for(client.connection.wait_closed(), 20)
+    assert (client.connection.close_code, client.connection.close_reason) == (reason.code, detail or reason.text)
 
 
 async def _answer_404(scope: Any, receive: Any, send: Any) -> None:

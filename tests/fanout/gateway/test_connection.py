@@ -15,15 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from fanout.model import CloseReason
-from tests.fanout.gateway.conftest import Harness
+from tests.fanout.gateway.conftest import Harness, expect_close
 from tests.served import AppSyncClient, wait_until_async
 
 ON_CREATE = "subscription { onCreateMessage { id content } }"
-
-
-async def expect_close(client: AppSyncClient, reason: CloseReason) -> None:
-    await asyncio.wait_for(client.connection.wait_closed(), 20)
-    assert client.connection.close_code == reason.code
 
 
 async def test_a_keep_alive_follows_the_ack_and_then_every_minute(harness: Harness) -> None:
@@ -119,14 +114,14 @@ async def test_a_message_over_the_limit_is_told(build_harness: Any) -> None:
     harness = await build_harness(max_message_bytes=1000)
     async with harness.connect() as client:
         await client.send("x" * 1001)
-        await expect_close(client, CloseReason.MESSAGE_TOO_BIG)
+        await expect_close(client, CloseReason.MESSAGE_TOO_BIG, "frame with 1001 bytes exceeds limit of 1000 bytes")
     assert harness.metrics.closes[CloseReason.MESSAGE_TOO_BIG.label] == 1
 
 
 async def test_a_violation_of_the_websocket_protocol_ends_the_connection(harness: Harness) -> None:
     async with harness.connect() as client:
         client.connection.transport.write(Frame(Opcode.TEXT, b"{}").serialize(mask=False))
-        await expect_close(client, CloseReason.PROTOCOL_ERROR)
+        await expect_close(client, CloseReason.PROTOCOL_ERROR, "incorrect masking")
 
 
 async def test_a_connection_that_is_cut_leaves_nothing_behind(harness: Harness) -> None:

@@ -1,15 +1,13 @@
-"""AWS_LAMBDA: what is asked, kept and shared, by a clock; and authorizers that do not answer, over real HTTP."""
+"""AWS_LAMBDA: what is asked, kept and shared, by a clock."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
 from hashlib import sha256
 from math import inf
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 
@@ -19,20 +17,7 @@ from fanout.gateway.addresses import AddressReader
 from fanout.model import AuthMode, Call, CallKind, FieldPolicy, Identity
 from fanout.trust import lambda_authorizer
 from fanout.trust.authorizer_functions import AskFailed
-from fanout.trust.lambda_authorizer import MAX_TOKEN_LENGTH, LambdaAuthorizer, build_lambda_authorizer
-from tests.fanout.trust.authority import (
-    Authority,
-    Behaviour,
-    answer,
-    break_off,
-    drip,
-    hang_up,
-    pour,
-    respond,
-    run_authority,
-    say_nothing,
-    talk_nonsense,
-)
+from fanout.trust.lambda_authorizer import MAX_TOKEN_LENGTH, LambdaAuthorizer
 from tests.served import wait_until_async
 
 
@@ -517,77 +502,3 @@ async def test_warnings_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) ->
     setting.clock.seconds += 60
     await asyncio.gather(setting.decide(), return_exceptions=True)
     assert "(20 more such lines were held back)" in caplog.text
-
-
-# Over HTTP
-
-
-@pytest.fixture
-async def authority() -> AsyncIterator[Authority]:
-    async with run_authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        yield http
-
-
-def show(authorizer: LambdaAuthorizer, token: str = "tok") -> Awaitable[Identity]:
-    decision = authorizer.decide(Call(CallKind.CONNECT, {"authorization": token}))
-    assert not isinstance(decision, Identity)
-    return decision
-
-
-async def test_a_url_is_asked(authority: Authority, http: httpx.AsyncClient) -> None:
-    authority.behaviour = answer({"isAuthorized": True, "resolverContext": {"tenant": "red"}})
-    identity = await show(build_lambda_authorizer(LambdaSettings(url=authority.url), http))
-    assert identity.claims == {"resolverContext": {"tenant": "red"}}
-    assert authority.asked[0]["authorizationToken"] == "tok"
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "text"),
-    [
-        (answer({"isAuthorized": False}), ""),
-        (answer({}), "no isAuthorized"),
-        (answer({"isAuthorized": "tok"}), "isAuthorized is a string"),
-        (answer({"isAuthorized": True, "resolverContext": {"tok": ["tok"]}}), "member 1 of resolverContext"),
-        (respond(200, b"tok"), "not JSON"),
-        (respond(200, b""), "not JSON"),
-        (respond(204), "not JSON"),
-        (respond(500, b'{"isAuthorized": true}'), "status 500"),
-        (respond(301, b'{"isAuthorized": true}', {"location": "/tok"}), "status 301"),
-        (pour, "longer than"),
-        (break_off, "broke off"),
-        (hang_up, "no answer"),
-        (talk_nonsense, "no answer"),
-        (say_nothing, "no answer within 50 ms"),
-        (drip, "no answer within 50 ms"),
-    ],
-)
-async def test_whatever_is_no_yes_lets_nobody_in_and_says_why(
-    authority: Authority, http: httpx.AsyncClient, behaviour: Behaviour, text: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    authority.behaviour = behaviour
-    # Those that never end are given up soon; the others have all the time they may need here.
-    timeout_ms = 50 if "within" in text else 10_000
-    authorizer = build_lambda_authorizer(LambdaSettings(url=authority.url, timeout_ms=timeout_ms), http)
-    with pytest.raises(Unauthorized) as caught:
-        await show(authorizer)
-    assert caught.value.message == Unauthorized().message
-    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == bool(text)
-    for warning in warnings:
-        assert warning.startswith(f"nobody is let in by the authorizer {authority.url}: ")
-        assert text in warning
-        assert "tok" not in warning
-
-
-async def test_one_that_is_down_lets_nobody_in(http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    async with run_authority() as gone:
-        pass
-    with pytest.raises(Unauthorized):
-        await show(build_lambda_authorizer(LambdaSettings(url=gone.url), http))
-    assert "no connection" in caplog.text
