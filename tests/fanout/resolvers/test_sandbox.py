@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 import pytest
 
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
-
-IMPORT = 'const { util, extensions, runtime } = __import("@aws-appsync/utils");'
-
-
-def load(code: str, **limits: int) -> Sandbox:
-    def answer(question: list[Any]) -> dict[str, Any]:
-        return {"value": question}
-
-    return Sandbox(f"{IMPORT}\n{code}", Limits(**limits), answer, now=lambda: 1_700_000_000.5)
-
-
-def call(code: str, arguments: dict[str, Any] | None = None, handler: str = "request") -> dict[str, Any]:
-    sandbox = load(code + "\nreturn { request, response: typeof response === 'undefined' ? undefined : response };")
-    info = {"fieldName": "createMessage", "parentTypeName": "Mutation"}
-    context = {"arguments": arguments or {}, "stash": {}, "info": info}
-    return sandbox.call(handler, orjson.dumps(context).decode())
+from fanout.resolvers.sandbox import LimitExceeded, SandboxError
+from tests.fanout.resolvers.running import call, load
 
 
 def test_a_handler_gets_its_context_and_returns_json() -> None:
