@@ -104,12 +104,21 @@ class IamUser(BaseModel):
         if not isinstance(values, dict):
             return values
         environment = (info.context or {}).get("environment", os.environ)
-        found = {name: _find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
+        found = {name: find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
         return {**values, **{name: secret for name, secret in found.items() if secret is not None}}
 
 
-def _find_secret(name: str, values: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
-    """A secret that is given by another place; None where it is given itself or not at all."""
+def find_secret(name: str, values: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+    """A secret that is given by another place; None where it is given itself or not at all.
+
+    Args:
+        name: of the setting; `NAME_env` and `NAME_file` are the other places.
+        values: what is given, by the names of settings.
+        environment: where environment variables are looked up.
+
+    Raises:
+        ValueError: given twice, or not to be found; the text holds no secret.
+    """
     places = [place for place in (name, f"{name}_env", f"{name}_file") if values.get(place) is not None]
     if len(places) > 1:
         raise ValueError(f"give {name} in one way only, not by {' and '.join(places)}")

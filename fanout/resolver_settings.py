@@ -5,11 +5,29 @@ Given in the configuration file only, as tables; see docs/resolvers.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from fanout.auth_settings import find_secret
 
 _Text = Annotated[str, Field(min_length=1)]
+# What a URL may be made of (RFC 3986): nothing that one reader takes for an end and another does not.
+_URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 class FunctionSettings(BaseModel):
@@ -34,6 +52,41 @@ class ResolverSettings(BaseModel):
     """Of a pipeline resolver: its functions in order, each by name or as `{ name = ..., data_source = ... }`."""
 
 
+class SigningSettings(BaseModel):
+    """How requests to a data source are signed with AWS Signature Version 4 (`[data_source.NAME.signing]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+    """AppSync's `signingRegion`."""
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+    """AppSync's `signingServiceName`, like `states`."""
+    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+    """Tells the data source whose signature it is."""
+    secret_access_key: Annotated[SecretStr, Field(min_length=1)]
+    """What signatures are made with; never shown."""
+    secret_access_key_env: str | None = None
+    """In place of it, the environment variable that holds it; one whose name does not begin with `FANOUT_`."""
+    secret_access_key_file: Path | None = None
+    """In place of it, the file that holds it, without blanks and line ends around it."""
+    session_token: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """Of temporary credentials: goes with each request."""
+    session_token_env: str | None = None
+    """In place of it, the environment variable that holds it."""
+    session_token_file: Path | None = None
+    """In place of it, the file that holds it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, values: Any, info: ValidationInfo) -> Any:
+        """Fill in what stands elsewhere, so that a reload sees when it has changed."""
+        if not isinstance(values, dict):
+            return values
+        environment = (info.context or {}).get("environment", os.environ)
+        found = {name: find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
+        return {**values, **{name: secret for name, secret in found.items() if secret is not None}}
+
+
 class HttpDataSourceSettings(BaseModel):
     """An HTTP data source (`[data_source.NAME]` in the file)."""
 
@@ -49,3 +102,21 @@ class HttpDataSourceSettings(BaseModel):
     """A request that is not answered by then has failed."""
     max_response_bytes: PositiveInt = 5 * 1024 * 1024
     """A longer body has failed; AppSync's limit of a result."""
+    signing: SigningSettings | None = None
+    """Sign requests to the endpoint; AppSync's `awsIamConfig`."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str) -> str:
+        parts = urlsplit(endpoint) if _URL.fullmatch(endpoint) else None
+        if parts is None or _HOST.fullmatch(parts.netloc) is None:
+            raise ValueError("give a URL like https://api.example.com/v1, without user, query and fragment")
+        return endpoint
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if _HOST.fullmatch(host) is None:
+                raise ValueError(f"{host!r} is not a host: give names like api.example.com, or api.example.com:8443")
+        return hosts

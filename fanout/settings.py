@@ -31,6 +31,7 @@ from fanout.auth_settings import CognitoSettings, IamSettings, LambdaSettings, O
 from fanout.errors import ConfigurationError
 from fanout.model import AuthMode
 from fanout.origins import Origins
+from fanout.resolver_settings import HttpDataSourceSettings, ResolverSettings
 
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
@@ -39,6 +40,8 @@ ENVIRONMENT_BESIDE_SETTINGS = {"FANOUT_CONFIG", "FANOUT_URL", "FANOUT_TOKEN"}
 _KUBERNETES_LINK = re.compile(r"FANOUT_(SERVICE_(HOST|PORT(_\w+)?)=.*|PORT(_\d+_\w+)?=(tcp|udp)://.*|PORT_\d+_\w+=.*)")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{1,63}$")]
+EnvironmentValue = Annotated[str, Field(max_length=512)]
 
 
 class SubscriptionSettings(BaseModel):
@@ -89,6 +92,30 @@ class Settings(BaseModel):
     """Settings of single subscription fields."""
     mutations: dict[str, MutationSettings] = {}
     """Settings of single mutation fields."""
+
+    # Resolvers
+    resolvers: Path | None = None
+    """Directory of resolvers in AppSync's JavaScript; without it fields are resolved as ever."""
+    resolver: dict[str, ResolverSettings] = {}
+    """Settings of single resolvers, by `Type.field`."""
+    data_source: dict[str, HttpDataSourceSettings] = {}
+    """What resolvers may ask, by name; `NONE` is always there."""
+    environment_variables: dict[EnvironmentName, EnvironmentValue] = Field({}, max_length=50)
+    """`ctx.env`; AppSync's limits: 50, names of 2 to 64 letters, digits and `_`, values of up to 512 characters."""
+    resolver_processes: PositiveInt = 2
+    """Processes that run resolvers, for each gateway process: their code never runs in the gateway itself."""
+    resolver_time_limit_ms: PositiveInt = 25
+    """Processor time of one call of a resolver or function."""
+    resolver_memory_bytes: Annotated[int, Field(ge=4 * 1024 * 1024)] = 16 * 1024 * 1024
+    """Memory of one module in one process: library, code, and what a call makes."""
+    resolver_stack_bytes: Annotated[int, Field(ge=64 * 1024, le=1024 * 1024)] = 256 * 1024
+    """Stack of one call: how deep functions of a resolver may call each other."""
+    max_waiting_resolver_calls: PositiveInt = 20_000
+    """Calls of one gateway that wait for a process; beyond that clients are told to come again."""
+    max_resolvers_per_request: PositiveInt = 10_000
+    """Resolvers that one request may run; AppSync's quota."""
+    request_execution_timeout_ms: PositiveInt = 30_000
+    """A request whose resolvers have not ended by then has failed; AppSync's quota."""
 
     # Who may come in
     auth_mode: AuthMode = AuthMode.API_KEY
@@ -286,10 +313,33 @@ class Settings(BaseModel):
 
 SETTING_NAMES: tuple[str, ...] = tuple(field.alias or name for name, field in Settings.model_fields.items())
 _LIST_SETTINGS = {"api_key", "publisher_key", "admin_key", "allowed_origins", "stream", "trusted_proxies"}
-_FILE_ONLY_SETTINGS = {"subscriptions", "mutations", "cognito", "oidc", "iam", "lambda_authorizer"}
+_FILE_ONLY_SETTINGS = {
+    "subscriptions",
+    "mutations",
+    "resolver",
+    "data_source",
+    "environment_variables",
+    "cognito",
+    "oidc",
+    "iam",
+    "lambda_authorizer",
+}
+RESOLVER_SETTINGS = (
+    "resolvers",
+    "resolver",
+    "data_source",
+    "environment_variables",
+    "resolver_processes",
+    "resolver_time_limit_ms",
+    "resolver_memory_bytes",
+    "resolver_stack_bytes",
+    "max_waiting_resolver_calls",
+)
+"""Fields of `Settings` that what runs resolvers is made by."""
 RELOADED = (
     "schema_path",
     "subscriptions",
+    *RESOLVER_SETTINGS,
     "auth_mode",
     "anonymous",
     "cognito",

@@ -89,11 +89,12 @@ class Sandbox:
 
         Args:
             handler: `request`, `response`, or `unit` for both with nothing in between.
-            context: `ctx` as JSON text.
+            context: `ctx` as JSON text, and in it `__auth`, see `fanout.resolvers.context`.
 
         Returns:
             The envelope: `value`, or `error` (said by util.error), or `failure` and `stack` (thrown otherwise);
-            `early` where it ended by `runtime.earlyReturn`; `stash`, `errors`, `logs`, `extensions`.
+            `early` (END, NEXT or null) where it ended by `runtime.earlyReturn`; `stash`, `errors`, `logs`,
+            `extensions`.
 
         Raises:
             LimitExceeded: make a new sandbox.

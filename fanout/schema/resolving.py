@@ -21,17 +21,25 @@ class ResolverFault(ClientFault):
         error_type: AppSync's `errorType`; None where the resolver gave none.
         data: what the resolver gives in place of the field, to be cut to what the client selected.
         error_info: JSON that is passed on as it is.
+        appended: what it had added by `util.appendError` before; told to the client too.
     """
 
     default_type = "Code"
     default_code = None
 
     def __init__(
-        self, message: str, *, error_type: str | None = None, data: Any = None, error_info: Any = None
+        self,
+        message: str,
+        *,
+        error_type: str | None = None,
+        data: Any = None,
+        error_info: Any = None,
+        appended: tuple[ResolverFault, ...] = (),
     ) -> None:
         super().__init__(message, error_type=error_type)
         self.data = data
         self.error_info = error_info
+        self.appended = appended
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ BASE_EXCEPTIONS = {
     ("fanout.settings", "fanout.auth_settings"),
     ("fanout.settings", "fanout.resolver_settings"),
     ("fanout.settings", "fanout.origins"),
+    ("fanout.resolver_settings", "fanout.auth_settings"),
     ("fanout.metrics", "fanout.model"),
 }
 

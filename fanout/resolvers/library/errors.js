@@ -13,6 +13,8 @@
     throw new host.UtilError(`Not Authorized to access ${fieldName} on type ${parentTypeName}`, "Unauthorized");
   };
   runtime.earlyReturn = (value, options) => {
-    throw new host.EarlyReturn(value, options?.skipTo === "NEXT" ? "NEXT" : "END");
+    // Where nothing is said it depends on the stage, which the host knows.
+    const skipTo = options?.skipTo;
+    throw new host.EarlyReturn(value, skipTo === "NEXT" || skipTo === "END" ? skipTo : null);
   };
 }

@@ -47,6 +47,8 @@
     },
     get call() { return call; },
     get context() { return call.context; },
+    // API_KEY, AMAZON_COGNITO_USER_POOLS, OPENID_CONNECT, AWS_IAM or AWS_LAMBDA.
+    get authMode() { return call.authMode; },
     // Milliseconds since 1970, the same for the whole call.
     now() { return call.now; },
     // Ask the host. The call is given up and made again with the answer, so that callers see it come back at once.
@@ -104,7 +106,10 @@
   const enter = (handler, contextText, extrasText) => {
     const context = JSON.parse(contextText);
     context.args = context.arguments;
-    call = { ...JSON.parse(extrasText), context, questions: [], errors: [], logs: [], extensions: {} };
+    // How the caller was let in, one of AuthMode's values: for the library only, no part of `ctx`.
+    const authMode = context.__auth;
+    delete context.__auth;
+    call = { ...JSON.parse(extrasText), context, authMode, questions: [], errors: [], logs: [], extensions: {} };
     let outcome;
     try {
       outcome = run(handler, context);

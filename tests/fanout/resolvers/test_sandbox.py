@@ -13,6 +13,19 @@ def test_a_handler_gets_its_context_and_returns_json() -> None:
     assert (envelope["value"], envelope["stash"]) == ({"payload": 7}, {"seen": True})
 
 
+def test_how_the_caller_was_let_in_is_no_part_of_the_context() -> None:
+    sandbox = load("return { request: (ctx) => Object.keys(ctx) };")
+    assert sandbox.call("request", '{"arguments": {}, "__auth": "AWS_IAM"}')["value"] == ["arguments", "args"]
+
+
+@pytest.mark.parametrize(
+    ("options", "skip_to"), [("", None), (', { skipTo: "NEXT" }', "NEXT"), (', { skipTo: "END" }', "END")]
+)
+def test_an_early_return_says_where_it_goes_on_if_it_was_asked_to(options: str, skip_to: str | None) -> None:
+    envelope = call(f"function request() {{ runtime.earlyReturn(1{options}); }}")
+    assert (envelope["value"], envelope["early"]) == (1, skip_to)
+
+
 def test_both_stages_run_at_once_where_nothing_is_fetched() -> None:
     code = "function request(ctx) { return { payload: { id: ctx.args.id } }; } const response = (ctx) => ctx.result.id;"
     assert call(code, {"id": "a"}, "unit")["value"] == "a"
