@@ -21,7 +21,7 @@ from typing import Any, Final
 import orjson
 import quickjs
 
-PARTS: Final = ("errors", "extensions", "lockdown")
+PARTS: Final = ("errors", "extensions", "dynamodb", "transform", "lockdown")
 """The library's parts in the order in which they are made; `lockdown` is the last."""
 LINES_BEFORE_BODY: Final = 3
 """What `new Function` and our own line put in front of a module's body: its first line is one more."""
