@@ -43,12 +43,13 @@ def test_unauthorized_names_the_field() -> None:
 @pytest.mark.parametrize(
     ("arguments", "value", "early"),
     [
-        ("{ a: 1 }", {"a": 1}, "END"),
-        ("", None, "END"),
+        ("{ a: 1 }", {"a": 1}, None),
+        ("", None, None),
         ("1, { skipTo: 'NEXT' }", 1, "NEXT"),
         ("1, { skipTo: 'END' }", 1, "END"),
+        ("1, { skipTo: 'THERE' }", 1, None),
     ],
 )
-def test_returning_early(arguments: str, value: Any, early: str) -> None:
+def test_returning_early(arguments: str, value: Any, early: str | None) -> None:
     envelope = expressions.envelope(f"runtime.earlyReturn({arguments})")
     assert (envelope["value"], envelope["early"]) == (value, early)
