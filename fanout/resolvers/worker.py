@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+from fanout.resolvers.answers import answer
 from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
 
 READY: Final = b"ready\n"
@@ -75,7 +76,7 @@ class Worker:
         return False
 
     def _make(self, name: str) -> Sandbox:
-        sandbox = Sandbox(self._bodies[name], self._limits, _answer)
+        sandbox = Sandbox(self._bodies[name], self._limits, answer)
         self._sandboxes[name] = sandbox
         return sandbox
 
@@ -120,10 +121,6 @@ def main() -> None:
         serve(sys.stdin.buffer, sys.stdout.fileno())
     except BrokenPipeError:
         pass  # nobody waits for it any more
-
-
-def _answer(question: list[Any]) -> dict[str, Any]:
-    return {"error": f"unknown question: {question[0]}", "type": "Code"}
 
 
 def _write(out: int, data: bytes) -> None:
