@@ -22,7 +22,19 @@ from typing import Any, Final
 import orjson
 import quickjs
 
-PARTS: Final = ("errors", "extensions", "dynamodb", "transform", "lockdown")
+PARTS: Final = (
+    "errors",
+    "values",
+    "encodings",
+    "patterns",
+    "caller",
+    "chance",
+    "http",
+    "extensions",
+    "dynamodb",
+    "transform",
+    "lockdown",
+)
 """The library's parts in the order in which they are made; `lockdown` is the last."""
 LINES_BEFORE_BODY: Final = 4
 """What `new Function`, our own line and the body's line of imports put before a module's first line."""
