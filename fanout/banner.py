@@ -139,7 +139,7 @@ def _list_needed(field: GraphQLField, by_templates: Collection[str]) -> dict[str
 def _fits(served: Api, document: str, data: Any) -> bool:
     """Whether whoever has an API key may subscribe so, and gets the data: templates may ask for more."""
     try:
-        plan = served.plan(SubscribeRequest(document, None, {}, {}), Identity(AuthMode.API_KEY))
+        plan = served.preview(SubscribeRequest(document, None, {}, {}), Identity(AuthMode.API_KEY))
     except ClientFault:
         return False
     return compile_filter(plan.filter)(data)

@@ -18,7 +18,7 @@ from filters.buckets import CATCH_ALL, BucketKey, bucket_keys, event_bucket_keys
 from filters.compile import Predicate, compile_filter
 from filters.errors import FilterError
 from filters.index import FilterIndex
-from filters.model import MATCH_ALL, Condition, Filter, FilterLimits, intersect_filters
+from filters.model import MATCH_ALL, Condition, Filter, FilterLimits, intersect_filters, unite_filters
 from filters.operators import Operator, Scalar
 from filters.parse import build_equality_filter, parse_filter
 from filters.transform import to_subscription_filter
@@ -35,6 +35,7 @@ __all__ = [
     "to_subscription_filter",
     "build_equality_filter",
     "intersect_filters",
+    "unite_filters",
     "Predicate",
     "compile_filter",
     "BucketKey",

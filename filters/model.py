@@ -123,6 +123,11 @@ def intersect_filters(left: Filter, right: Filter) -> Filter:
     return Filter(ours + theirs for ours in left.groups for theirs in right.groups)
 
 
+def unite_filters(left: Filter, right: Filter) -> Filter:
+    """The filter that holds where either holds: the AND-groups of both. Applies no limits."""
+    return Filter(left.groups + right.groups)
+
+
 @lru_cache(maxsize=4096)
 def parse_path(field_name: str) -> Path:
     """Split `a.b.c` into its names. Equal names share one tuple, as a million filters use few paths.

@@ -19,8 +19,9 @@ from fanout.errors import ClientFault, Unauthorized
 from fanout.gateway.addresses import FORWARDED_HEADER, AddressReader
 from fanout.gateway.admission import Admission, Refused
 from fanout.gateway.calls import describe_connect
+from fanout.gateway.decisions import Holds, read_decision
 from fanout.gateway.limits import Limits
-from fanout.gateway.subscriptions import Held, Holds, Subscriber, Subscriptions, read_decision
+from fanout.gateway.subscriptions import Held, Subscriber, Subscriptions
 from fanout.gateway.turns import Turns, Worker
 from fanout.gateway.websocket import Handshake
 from fanout.metrics import Metrics

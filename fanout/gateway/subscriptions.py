@@ -17,25 +17,25 @@ from typing import Protocol
 
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
-from fanout.errors import BadRequest, ClientFault, Unauthorized, Unavailable
+from fanout.errors import BadRequest, ClientFault
 from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.calls import describe_subscribe
+from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, read_decision, read_plan
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Call, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
-from fanout.schema import Plan
+from fanout.schema import Plan, Planned
 from filters import Filter
 
 logger = logging.getLogger("fanout.gateway")
 
-Planner = Callable[[SubscribeRequest, Identity], Plan]
+Planner = Callable[[SubscribeRequest, Identity], Planned]
+"""What is subscribed to; raises ClientFault, or what it returns to be awaited and called does."""
 Authorize = Callable[[Call], Identity | Awaitable[Identity]]
 """Who wants to subscribe; raises Unauthorized, or its awaitable does."""
-Holds = Callable[[Identity], bool]
-"""Whether an identity that was decided may go on."""
 Recheck = Callable[[Plan, Identity], ClientFault | None]
 """What keeps a subscription that was planned before from going on for an identity; None: nothing."""
 
@@ -50,18 +50,7 @@ class BucketDirectory(Protocol):
     def release(self, buckets: Iterable[Bucket]) -> None: ...
 
 
-class Deciding:
-    """A wish to subscribe of which it is not known yet whose it is."""
-
-    __slots__ = ("future",)
-
-    group = None
-
-    def __init__(self, future: asyncio.Future[Identity]) -> None:
-        self.future = future
-
-
-Held = Subscription | Pending | Joining | Deciding
+Held = Subscription | Pending | Joining | Deciding | Planning
 """What a connection holds for an id: a live subscription, or one on its way."""
 
 
@@ -216,8 +205,53 @@ class Subscriptions:
         try:
             if self._limits.is_active:
                 self._check_limits(subscriber, identity)
-            plan = self._plan(wish.request, identity)
-            extensions = wish.request.extensions
+            planned = self._plan(wish.request, identity)
+        except ClientFault as fault:
+            self.reject(subscriber, wish.id, wish.token, fault)
+            return
+        if isinstance(planned, Plan):
+            self._subscribe(subscriber, wish, identity, planned)
+        else:
+            self._await_plan(subscriber, wish, identity, planned, is_own=identity == subscriber.identity)
+
+    def _await_plan(
+        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish], *, is_own: bool
+    ) -> None:
+        planning = Planning(asyncio.ensure_future(planned), identity, is_own=is_own)
+        subscriber.subscriptions[wish.id] = planning
+        planning.future.add_done_callback(functools.partial(self._planned, subscriber, wish, planning))
+
+    def _planned(
+        self, subscriber: Subscriber, wish: Subscribe, planning: Planning, future: asyncio.Future[Finish]
+    ) -> None:
+        if not future.cancelled():
+            future.exception()  # seen, since nobody looks if the client goes before it is its turn
+            # Many end at once after an outage: each takes its turn, as if it came now.
+            subscriber.take_turn(functools.partial(self._settle_plan, subscriber, wish, planning))
+
+    def _settle_plan(self, subscriber: Subscriber, wish: Subscribe, planning: Planning) -> None:
+        if subscriber.subscriptions.get(wish.id) is not planning:
+            return  # ended since its resolver did
+        del subscriber.subscriptions[wish.id]
+        outcome = read_plan(planning, self._holds)
+        if isinstance(outcome, ClientFault):
+            self.reject(subscriber, wish.id, wish.token, outcome)
+        elif isinstance(outcome, Plan):
+            self._subscribe(subscriber, wish, planning.identity, outcome, is_own=planning.is_own)
+        else:  # the API has changed meanwhile
+            self._await_plan(subscriber, wish, planning.identity, outcome, is_own=planning.is_own)
+
+    def _subscribe(
+        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, plan: Plan, *, is_own: bool = False
+    ) -> None:
+        extensions = wish.request.extensions
+        try:
+            if is_own and subscriber.identity is not None and subscriber.identity != identity:
+                # The connection was renewed meanwhile, and its subscriptions with it.
+                identity = subscriber.identity
+                denial = self._recheck(plan, identity)
+                if denial is not None:
+                    raise denial
             overflow = extensions.overflow
             _check_overflow(overflow, plan)
             after = None if extensions.after is None else self._read_token(extensions.after)
@@ -257,7 +291,7 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
-        if isinstance(ended, Deciding):
+        if isinstance(ended, Deciding | Planning):
             ended.future.cancel()
             return
         if ended is not None:
@@ -310,7 +344,7 @@ class Subscriptions:
     def plan_of(self, subscriber: Subscriber, id: str, held: Held) -> Plan | None:
         """What is decided by about what a connection holds: its own plan, or one that stands for it.
 
-        None while it is being decided whose it is.
+        None while it is being decided whose it is, or planned.
         """
         own = self.own_plans.get((subscriber, id)) if self.own_plans else None
         if own is not None or held.group is None:
@@ -411,30 +445,6 @@ class Subscriptions:
             name = f"{dialect.name.value}{'+deflate' * is_deflated}{'+positions' * is_positioned}"
             framing = self._framings[dialect.name, is_deflated, is_positioned] = (name, join)
         return framing
-
-
-def read_decision(deciding: asyncio.Future[Identity], holds: Holds) -> Identity | ClientFault:
-    """Who it was found to be, or what the client is to be told instead.
-
-    `holds` is asked, since a reload may have taken out meanwhile what it was decided by.
-    """
-    error = deciding.exception()
-    match error:
-        case None:
-            identity = deciding.result()
-            return identity if holds(identity) else Unauthorized()
-        case ClientFault():
-            return error
-        case Unavailable():
-            # 503: clients try again, which they do not after 400, 401 and 403.
-            return ClientFault(
-                "It cannot be decided now who is asking, try again later.",
-                error_type="ServiceUnavailableException",
-                error_code=503,
-            )
-        case _:  # our defect, or that of an authorizer function: this client is told, and all others go on
-            logger.error("it could not be decided who is asking", exc_info=error)
-            return ClientFault("Internal error.", error_type="InternalFailureException", error_code=500)
 
 
 def _check_overflow(overflow: Overflow, plan: Plan) -> None:

@@ -2,19 +2,23 @@
 
     sdl         SDL text -> ApiSchema (directives, scalars: AppSync's parts of it)
     documents   text of a client -> valid document (wording: AppSync's texts for mistakes)
-    planner     SubscribeRequest -> Plan: field + filter (arguments, templates) + projection (selection)
+    operations  text of a client -> the one subscription that is meant by it
+    planner     SubscribeRequest -> Plan (plans): field + filter (arguments, templates) + projection (selection)
+    drafts      a subscription before its field's resolver has run
     mutations   document -> response + events
     results     what a mutation's result can be
     resolving   what goes into resolvers and comes out of them
     api         all of it for one schema, replaced at once by a reload
 
-Knows nothing of connections, Redis or HTTP; nothing here waits.
+Knows nothing of connections, Redis or HTTP; nothing here waits but for resolvers.
 """
 
-from fanout.schema.api import Api
+from fanout.schema.api import Api, Planned
 from fanout.schema.arguments import build_limits
+from fanout.schema.drafts import RefusedByResolver
 from fanout.schema.mutations import MutationExecutor, MutationResult
-from fanout.schema.planner import Changed, Plan, PlanSource, SubscriptionPlanner
+from fanout.schema.planner import SubscriptionPlanner
+from fanout.schema.plans import Changed, Plan, PlanSource, Resolution
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
 from fanout.schema.resolving import (
     Caller,
@@ -37,6 +41,9 @@ __all__ = [
     "parse_schema",
     "Changed",
     "Plan",
+    "Planned",
+    "RefusedByResolver",
+    "Resolution",
     "PlanSource",
     "Projection",
     "PAYLOAD_TOO_LARGE",

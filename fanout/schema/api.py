@@ -5,19 +5,24 @@ Whoever serves holds one `Api` for life and asks it each time; nothing of a form
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.access import AccessOf, open_to_all
+from fanout.schema.drafts import Draft, RefusedByResolver
 from fanout.schema.mutations import MutationExecutor, MutationResult
-from fanout.schema.planner import Changed, Plan, SubscriptionPlanner
-from fanout.schema.resolving import Resolvers
+from fanout.schema.planner import SubscriptionPlanner
+from fanout.schema.plans import Changed, Plan
+from fanout.schema.resolving import ResolverFault, Resolvers
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
+
+Planned: TypeAlias = "Plan | Awaitable[Callable[[], Planned]]"
+"""What planning comes to: a plan, or what has to be waited for, and then be called for the same at last."""
 
 
 class Api:
@@ -45,7 +50,11 @@ class Api:
         self.schema = schema
         self.resolvers = resolvers
         self._access_of = access_of
-        self.planner = SubscriptionPlanner(schema, settings)
+        type_ = schema.graphql.subscription_type
+        subscribing = {
+            field: resolver for (name, field), resolver in resolvers.items() if type_ is not None and name == type_.name
+        }
+        self.planner = SubscriptionPlanner(schema, settings, subscribing)
         self.executor = MutationExecutor(schema, settings)
         self._results = ResultKinds(schema)
 
@@ -60,9 +69,39 @@ class Api:
         """Open fields to whom `other`, an API of the same schema, opens them, and serve on."""
         self._access_of = other._access_of
 
-    def plan(self, request: SubscribeRequest, identity: Identity) -> Plan:
-        """See `SubscriptionPlanner.plan`."""
+    def plan(self, request: SubscribeRequest, identity: Identity) -> Planned:
+        """What a wish to subscribe comes to; see `SubscriptionPlanner.begin`.
+
+        Where the field has a resolver, that is run once, and what is returned has to be awaited; its result has to be
+        called when the client is subscribed, since by then another API may be served: then it begins anew.
+
+        Raises:
+            ClientFault: at once, or by what is awaited (`RefusedByResolver`), or by its result.
+            Unavailable: by what is awaited: too many resolvers wait already.
+        """
+        planner = self.planner
+        begun = planner.begin(request, identity, self._access_of(identity))
+        return begun if isinstance(begun, Plan) else self._resolve(planner, begun, request, identity)
+
+    def preview(self, request: SubscribeRequest, identity: Identity) -> Plan:
+        """The same, as if the field's resolver set nothing."""
         return self.planner.plan(request, identity, self._access_of(identity))
+
+    async def _resolve(
+        self, planner: SubscriptionPlanner, draft: Draft, request: SubscribeRequest, identity: Identity
+    ) -> Callable[[], Planned]:
+        assert draft.resolver is not None
+        try:
+            resolved = await draft.resolver.resolve(planner.invoke(draft, request, identity))
+        except ResolverFault as fault:
+            raise RefusedByResolver([fault], draft.projection) from None
+
+        def finish() -> Planned:
+            if planner is not self.planner:
+                return self.plan(request, identity)
+            return planner.finish(draft, resolved, identity, self._access_of(identity))
+
+        return finish
 
     def execute(
         self, query: str, variables: Mapping[str, Any] | None, operation_name: str | None, identity: Identity

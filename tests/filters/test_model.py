@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.errors import FilterError
-from filters.model import MATCH_ALL, Condition, Filter, intersect_filters, parse_path
+from filters.model import MATCH_ALL, Condition, Filter, intersect_filters, parse_path, unite_filters
 from filters.operators import Operator
 from filters.parse import parse_filter
 from tests.filters import oracle, strategies
@@ -132,6 +132,15 @@ def test_an_intersection_matches_what_both_match(left: dict[str, Any], right: di
     both = on_wire(intersect_filters(one, other))
     assert oracle.matches(both, event) is (oracle.matches(left, event) and oracle.matches(right, event))
     assert intersect_filters(other, one) == intersect_filters(one, other)
+
+
+@given(strategies.filter_groups, strategies.filter_groups, strategies.events)
+@strategies.thorough
+def test_a_union_holds_where_either_does(left: dict[str, Any], right: dict[str, Any], event: Any) -> None:
+    one, other = (parse_filter(each, strategies.NO_LIMITS) for each in (left, right))
+    either = on_wire(unite_filters(one, other))
+    assert oracle.matches(either, event) is (oracle.matches(left, event) or oracle.matches(right, event))
+    assert unite_filters(other, one) == unite_filters(one, other)
 
 
 def test_match_all_is_neutral_in_an_intersection() -> None:

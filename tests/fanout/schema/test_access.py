@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from fanout.errors import FieldDenied
 from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema.access import _MAX_VERDICTS, open_to_all
-from fanout.schema.planner import Plan, SubscriptionPlanner
+from fanout.schema.planner import SubscriptionPlanner
+from fanout.schema.plans import Plan
 from fanout.schema.sdl import parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 
@@ -173,8 +174,8 @@ def test_verdicts_are_bounded_and_go_with_their_selection() -> None:
     del known
     with pytest.raises(FieldDenied):
         plan(query, Closed("Post.id"), planner)
-    planner._plans._entries.clear()
-    planner._operations._entries.clear()
+    planner._known._entries.clear()
+    planner._operations._operations._entries.clear()
     gc.collect()
     assert len(planner.verdicts._known) == 0
 

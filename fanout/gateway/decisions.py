@@ -1,0 +1,99 @@
+"""What is waited for before somebody is subscribed, and what came of it: whose a wish is, and what its resolver sets.
+
+Knows no connection. Each is one task while it is waited for, and nothing after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from fanout.errors import ClientFault, Unauthorized, Unavailable
+from fanout.model import Identity
+from fanout.schema import Planned
+
+logger = logging.getLogger("fanout.gateway")
+
+Finish = Callable[[], Planned]
+"""Makes the plan of what its field's resolver has come to, by the API that is served when it is called."""
+Holds = Callable[[Identity], bool]
+"""Whether an identity that was decided may go on."""
+
+_COME_AGAIN: Final = ("ServiceUnavailableException", 503)
+"""Clients try again after 503, which they do not after 400, 401 and 403."""
+
+
+class Deciding:
+    """A wish to subscribe of which it is not known yet whose it is."""
+
+    __slots__ = ("future",)
+
+    group = None
+
+    def __init__(self, future: asyncio.Future[Identity]) -> None:
+        self.future = future
+
+
+class Planning:
+    """A wish to subscribe whose field's resolver has not come to its end.
+
+    Args:
+        future: what to go on with when it has.
+        identity: whose it is.
+        is_own: whether that is who the connection is of.
+    """
+
+    __slots__ = ("future", "identity", "is_own")
+
+    group = None
+
+    def __init__(self, future: asyncio.Future[Finish], identity: Identity, *, is_own: bool) -> None:
+        self.future = future
+        self.identity = identity
+        self.is_own = is_own
+
+
+def read_decision(deciding: asyncio.Future[Identity], holds: Holds) -> Identity | ClientFault:
+    """Who it was found to be, or what the client is to be told instead.
+
+    `holds` is asked, since a reload may have taken out meanwhile what it was decided by.
+    """
+    error = deciding.exception()
+    if error is None:
+        identity = deciding.result()
+        return identity if holds(identity) else Unauthorized()
+    return _tell(
+        error, "It cannot be decided now who is asking, try again later.", "it could not be decided who is asking"
+    )
+
+
+def read_plan(planning: Planning, holds: Holds) -> Planned | ClientFault:
+    """What a wish comes to now that its resolver has run, or what the client is to be told instead.
+
+    `holds`: asked as by `read_decision`.
+    """
+    error = planning.future.exception()
+    if error is not None:
+        return _tell(
+            error, "Too many subscriptions are being resolved, try again later.", "a resolver could not be run"
+        )
+    if not holds(planning.identity):
+        return Unauthorized()
+    try:
+        return planning.future.result()()
+    except ClientFault as fault:
+        return fault
+
+
+def _tell(error: BaseException, unavailable: str, defect: str) -> ClientFault:
+    match error:
+        case ClientFault():
+            return error
+        case Unavailable():
+            kind, code = _COME_AGAIN
+            return ClientFault(unavailable, error_type=kind, error_code=code)
+        case _:  # our defect, or that of an authorizer function: this client is told, and all others go on
+            logger.error("%s", defect, exc_info=error)
+            return ClientFault("Internal error.", error_type="InternalFailureException", error_code=500)
