@@ -33,6 +33,7 @@ PARTS: Final = (
     "extensions",
     "dynamodb",
     "transform",
+    "xml",
     "lockdown",
 )
 """The library's parts in the order in which they are made; `lockdown` is the last."""
