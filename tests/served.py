@@ -26,6 +26,8 @@ from websockets.asyncio.client import ClientConnection, connect
 API_KEY = "da2-test-api-key"
 PUBLISHER_KEY = "da2-test-publisher-key"
 START_SECONDS = 30.0
+# Refusals are told at once unless a test is about how late they are told: after some of them that is 5 s each.
+_USUAL = {"FANOUT_REFUSAL_DELAY_MS": "0", "FANOUT_MAX_REFUSAL_DELAY_MS": "1"}
 
 
 class Served:
@@ -85,7 +87,7 @@ def serve(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_clean_environment() | dict(environment or {}),
+        env=_clean_environment() | _USUAL | dict(environment or {}),
         cwd=directory,
         process_group=0 if own_group else None,
     )

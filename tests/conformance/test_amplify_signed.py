@@ -17,8 +17,6 @@ ON_CREATE = "subscription InRoom($roomId: ID) { onCreateMessage(roomId: $roomId)
 CREATE = "mutation M($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content author } }"
 CONFIGURATION = """
 auth_mode = "AWS_IAM"
-refusal_delay_ms = 0
-max_refusal_delay_ms = 1
 [iam]
 region = "eu-west-1"
 

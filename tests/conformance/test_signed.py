@@ -36,8 +36,6 @@ STRANGERS = [
 ]
 CONFIGURATION = f"""
 auth_mode = "AWS_IAM"
-refusal_delay_ms = 0
-max_refusal_delay_ms = 1
 [iam]
 region = "{REGION}"
 

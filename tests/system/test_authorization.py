@@ -81,7 +81,6 @@ schema = "{folder / "api.graphql"}"
 api_key = ["{API_KEY}", "{API_KEYS[Quality.EXPIRED]}@2020-01-01T00:00:00Z"]
 publisher_key = ["{PUBLISHER_KEY}"]
 admin_key = ["{ADMIN_KEY}"]
-refusal_delay_ms = 0
 
 [[cognito]]
 user_pool_id = "{POOL}"

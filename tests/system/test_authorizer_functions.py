@@ -56,7 +56,7 @@ class Configuration:
     def write(
         self, mode: str = "API_KEY", *, anonymous: bool = False, authorizer: bool = True, timeout_ms: int = 10_000
     ) -> None:
-        lines = ["refusal_delay_ms = 0", f'auth_mode = "{mode}"', f"anonymous = {str(anonymous).lower()}"]
+        lines = [f'auth_mode = "{mode}"', f"anonymous = {str(anonymous).lower()}"]
         if authorizer:
             lines += ["[lambda_authorizer]", f'url = "{self.url}"', f"timeout_ms = {timeout_ms}"]
         self.path.write_text("\n".join(lines))

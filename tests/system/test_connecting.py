@@ -112,8 +112,8 @@ def ask_with_tls(served: Served, ca: str, version: ssl.TLSVersion) -> httpx.Resp
 
 async def test_refusals_wait_on_every_way_in_and_nobody_else_does(tmp_path: Path) -> None:
     config = tmp_path / "fanout.toml"
-    config.write_text('refusal_delay_ms = 1000000000\ninit_timeout_ms = 2000000000\nadmin_key = ["da2-admin"]\n')
-    with serve("--config", str(config)) as served:
+    config.write_text('init_timeout_ms = 2000000000\nadmin_key = ["da2-admin"]\n')
+    with serve("--config", str(config), environment={"FANOUT_REFUSAL_DELAY_MS": "1000000000"}) as served:
         async with httpx.AsyncClient(base_url=served.url, headers={"x-api-key": "da2-wrong"}) as http:
             calls = (("POST", "/graphql"), ("POST", "/events"), ("GET", "/admin/connections"))
             asking = [asyncio.ensure_future(http.request(method, path, json={})) for method, path in calls]

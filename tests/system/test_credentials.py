@@ -92,7 +92,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
         config.write_text(
             f"""
 log_level = "debug"
-refusal_delay_ms = 0
 api_key = ["{GOOD_KEY}"]
 publisher_key = ["{PUBLISHER}"]
 admin_key = ["{ADMIN}"]
