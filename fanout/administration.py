@@ -187,6 +187,17 @@ class Administration:
             BadRequest: no subscription on this field can be invalidated.
             Unavailable: Redis did not answer.
         """
+        return await give_order(self._announce, self._describe_invalidation(field, payload))
+
+    async def order_invalidation(self, field: str, payload: Mapping[str, Any]) -> None:
+        """The same for a mutation: told to all gateways when this returns, and not waited for.
+
+        Raises:
+            BadRequest, Unavailable: as `invalidate`.
+        """
+        await give_order(self._announce, self._describe_invalidation(field, payload), wait_s=0)
+
+    def _describe_invalidation(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         fields = self._api.planner.invalidation_fields
         if field not in fields:
             raise BadRequest(
@@ -194,7 +205,7 @@ class Administration:
                 f"give [subscriptions.{field}] invalidation_filter in the configuration file",
                 error_code=422,
             )
-        return await give_order(self._announce, {"do": "invalidate", "field": field, "payload": payload})
+        return {"do": "invalidate", "field": field, "payload": payload}
 
     async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]:
         """Close the connections of an identity, or one by its id, wherever they are.

@@ -25,8 +25,13 @@ Announce = Callable[[bytes, float], Awaitable[Announced]]
 """Tells all gateways and waits so many seconds for their answers; raises Unavailable."""
 
 
-async def give_order(announce: Announce, order: Mapping[str, Any]) -> dict[str, Any]:
+async def give_order(announce: Announce, order: Mapping[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:
     """Tell all gateways what to do.
+
+    Args:
+        announce: tells them.
+        order: what.
+        wait_s: for how many seconds at most their answers are waited for; with 0 it is only told.
 
     Returns:
         `gateways`: how many were told, and how many have carried it out by now; `ended`: the connections and
@@ -35,7 +40,7 @@ async def give_order(announce: Announce, order: Mapping[str, Any]) -> dict[str, 
     Raises:
         Unavailable: Redis did not answer.
     """
-    announced = await announce(orjson.dumps(order), WAIT_S)
+    announced = await announce(orjson.dumps(order), wait_s)
     answers = [answer for text in announced.answers.values() if "error" not in (answer := read_answer(text))]
     ended = {
         name: sum(answer.get("ended", {}).get(name, 0) for answer in answers)

@@ -5,7 +5,8 @@
     operations  text of a client -> the one subscription that is meant by it
     planner     SubscribeRequest -> Plan (plans): field + filter (arguments, templates) + projection (selection)
     drafts      a subscription before its field's resolver has run
-    mutations   document -> response + events
+    execution   document -> response + events, by resolvers where fields have them
+    mutations   what a mutation without a resolver results in
     results     what a mutation's result can be
     resolving   what goes into resolvers and comes out of them
     api         all of it for one schema, replaced at once by a reload
@@ -16,7 +17,8 @@ Knows nothing of connections, Redis or HTTP; nothing here waits but for resolver
 from fanout.schema.api import Api, Planned
 from fanout.schema.arguments import build_limits
 from fanout.schema.drafts import RefusedByResolver
-from fanout.schema.mutations import MutationExecutor, MutationResult
+from fanout.schema.execution import ExecutionResult, Executor
+from fanout.schema.field_calls import Begin, Wait
 from fanout.schema.planner import SubscriptionPlanner
 from fanout.schema.plans import Changed, Plan, PlanSource, Resolution
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
@@ -48,8 +50,10 @@ __all__ = [
     "Projection",
     "PAYLOAD_TOO_LARGE",
     "SubscriptionPlanner",
-    "MutationExecutor",
-    "MutationResult",
+    "Executor",
+    "ExecutionResult",
+    "Begin",
+    "Wait",
     "build_limits",
     "Caller",
     "Invalidate",

@@ -13,10 +13,11 @@ from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.access import AccessOf, open_to_all
 from fanout.schema.drafts import Draft, RefusedByResolver
-from fanout.schema.mutations import MutationExecutor, MutationResult
+from fanout.schema.execution import ExecutionResult, Executor
+from fanout.schema.field_calls import Wait, wait_for_ever
 from fanout.schema.planner import SubscriptionPlanner
 from fanout.schema.plans import Changed, Plan
-from fanout.schema.resolving import ResolverFault, Resolvers
+from fanout.schema.resolving import Caller, ResolverFault, Resolvers
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
@@ -55,7 +56,7 @@ class Api:
             field: resolver for (name, field), resolver in resolvers.items() if type_ is not None and name == type_.name
         }
         self.planner = SubscriptionPlanner(schema, settings, subscribing)
-        self.executor = MutationExecutor(schema, settings)
+        self.executor = Executor(schema, settings, resolvers)
         self._results = ResultKinds(schema)
 
     def become(self, other: Api) -> None:
@@ -103,11 +104,18 @@ class Api:
 
         return finish
 
-    def execute(
-        self, query: str, variables: Mapping[str, Any] | None, operation_name: str | None, identity: Identity
-    ) -> MutationResult:
-        """See `MutationExecutor.execute`."""
-        return self.executor.execute(query, variables, operation_name, self._access_of(identity))
+    async def execute(
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None,
+        operation_name: str | None,
+        caller: Caller,
+        wait: Wait = wait_for_ever,
+    ) -> ExecutionResult:
+        """See `Executor.execute`; waits for resolvers only."""
+        access = self._access_of(caller.identity)
+        outcome = self.executor.execute(query, variables, operation_name, access, caller, wait)
+        return outcome if isinstance(outcome, ExecutionResult) else await outcome
 
     def recheck(self, plan: Plan, identity: Identity) -> ClientFault | None:
         """What keeps a plan made before from going on for an identity: it may not, or would get other events."""

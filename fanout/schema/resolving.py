@@ -109,11 +109,12 @@ class Resolved:
     """What a resolver came to.
 
     Args:
-        value: JSON.
+        value: JSON, made anew by each call: nobody else holds a part of it.
         errors: what it added by `util.appendError`.
         filter: as given to `extensions.setSubscriptionFilter`, not checked; None: not set.
         invalidation_filter: the same of `setSubscriptionInvalidationFilter`.
         invalidations: in order, at most 5 distinct ones.
+        headers: of the response, as the resolver asks for them (`util.http.addResponseHeader`); not checked.
     """
 
     value: Any
@@ -121,6 +122,7 @@ class Resolved:
     filter: object = None
     invalidation_filter: object = None
     invalidations: tuple[Invalidate, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Resolver(Protocol):

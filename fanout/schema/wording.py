@@ -2,7 +2,7 @@
 
 DataStore, for example, subscribes again without a filter when it reads "UnknownArgument: Unknown field argument
 filter" (amplify-js, `datastore/src/sync/processors/subscription.ts`). All other errors keep graphql-core's text.
-The sentences are those of captures. HTTP requests get graphql-core's own texts: `fanout.schema.mutations`.
+The sentences are those of captures. HTTP requests get graphql-core's own texts: `fanout.schema.execution`.
 """
 
 from __future__ import annotations

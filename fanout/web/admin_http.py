@@ -52,11 +52,16 @@ _OFF = (
 class Administration(Protocol):
     """Carries out what operators order; gives JSON objects as docs/operations.md shows them.
 
-    `invalidate`, `close` and `reload` raise `Unavailable` when Redis does not answer; all raise `BadRequest` for what
-    cannot be done. `close` and `list_connections` do so for an identity that may be a credential, and do not repeat it.
+    `invalidate`, `order_invalidation`, `close` and `reload` raise `Unavailable` when Redis does not answer; all raise
+    `BadRequest` for what cannot be done. `close` and `list_connections` do so for an identity that may be a
+    credential, and do not repeat it.
     """
 
     async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def order_invalidation(self, field: str, payload: Mapping[str, Any]) -> None:
+        """The same for a mutation, without waiting for the gateways."""
+        ...
 
     async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]: ...
 

@@ -62,7 +62,11 @@ def create_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(Cors, origins=Origins(settings.allowed_origins))
     add_error_answers(app)
-    app.include_router(build_graphql_router(api, publish, find_position, authorizer, limits, entrance))
+    app.include_router(
+        build_graphql_router(
+            api, publish, administration.order_invalidation, find_position, authorizer, limits, entrance
+        )
+    )
     app.include_router(build_events_router(api, publish, authorizer, limits, settings, entrance))
     app.include_router(build_admin_router(administration, authorizer, metrics, entrance))
     app.include_router(build_health_router(is_ready))

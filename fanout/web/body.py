@@ -22,6 +22,8 @@ class HttpLimits:
     """Longest body of `POST /events`; parsing and writing that much takes about 35 ms."""
     events_per_request: int = 1000
     """Events in one list."""
+    execution_timeout_ms: int = 30_000
+    """How long the resolvers of one request may take; AppSync's quota."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HttpLimits:
@@ -35,6 +37,7 @@ class HttpLimits:
         return cls(
             graphql_body_bytes=max(default.graphql_body_bytes, needed),
             events_body_bytes=max(default.events_body_bytes, needed),
+            execution_timeout_ms=settings.request_execution_timeout_ms,
         )
 
 

@@ -3,15 +3,22 @@
 A request that asks for it (`{"extensions": {"fanout": {}}}`) is told in `extensions.fanout.position` of the answer
 where the streams were before it was executed: whoever subscribes from there gets all that the answer does not show.
 
-A mutation's events are in the stream before the answer is sent. What the executor answers is sent as it is with
-status 200, errors included, as AppSync does; 4xx is for requests that hold no GraphQL document.
+A mutation's events are in the stream before the answer is sent, and after them the invalidations that its resolvers ask
+for are told to all gateways. What the executor answers is sent as it is with status 200, errors included, as AppSync
+does; 4xx is for requests that hold no GraphQL document.
+
+An execution has `request_execution_timeout_ms`: the resolvers that are running then are ended, the others are not
+begun, and their fields have an error. One that has begun is carried through although its client has gone.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
@@ -20,14 +27,30 @@ from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.model import Call, CallKind, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
-from fanout.schema import Api
-from fanout.web.answers import answer_errors, answer_json, answer_unavailable
+from fanout.schema import Api, Begin, Caller, ExecutionResult, Resolved
+from fanout.schema import Invalidate as Invalidation
+from fanout.web.answers import UNAVAILABLE_TYPE, answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.entrance import Entrance
 from fanout.web.events_http import Publish
 
+_logger = logging.getLogger("fanout.web")
+
+Invalidate = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Tells all gateways to end the subscriptions on a field whose invalidation filters match a payload; raises
+`BadRequest` for a field that has none, and `Unavailable`."""
 FindPosition = Callable[[], Awaitable[str]]
 """The position of this moment; raises `Unavailable`."""
+
+_match_header_name = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+").fullmatch
+_match_header_value = re.compile(r"[\t -~]*").fullmatch
+# What the server says about its own answer.
+_OWN_HEADERS: Final = frozenset(
+    (
+        *("connection", "content-encoding", "content-length", "content-type", "date", "keep-alive"),
+        *("server", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
 
 PATHS = ("/graphql", "/graphql/realtime")
 
@@ -42,9 +65,35 @@ class GraphqlRequest:
     wants_position: bool = False
 
 
+class Deadline:
+    """The end of one request's execution: a `fanout.schema.Wait`.
+
+    Args:
+        timeout_ms: from now.
+    """
+
+    __slots__ = ("_at", "_loop")
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._at = self._loop.time() + timeout_ms / 1000
+
+    async def wait(self, begin: Begin) -> Resolved:
+        """Begin a call and wait for it. Takes about 5 us more than the call.
+
+        Raises:
+            TimeoutError: the end has come; what was begun is cancelled.
+        """
+        if self._loop.time() >= self._at:
+            raise TimeoutError
+        async with asyncio.timeout_at(self._at):
+            return await begin()
+
+
 def build_graphql_router(
     api: Api,
     publish: Publish,
+    invalidate: Invalidate,
     find_position: FindPosition,
     authorizer: Authorizer,
     limits: HttpLimits,
@@ -64,7 +113,9 @@ def build_graphql_router(
             raise asked
         # Before anything is looked at or changed: what is published from here on comes after it.
         position = await find_position() if asked.wants_position else None
-        result = api.execute(asked.query, asked.variables, asked.operation_name, identity)
+        caller = Caller(identity, call.headers)
+        deadline = Deadline(limits.execution_timeout_ms)
+        result = await api.execute(asked.query, asked.variables, asked.operation_name, caller, deadline.wait)
         if result.events:
             try:
                 await publish(result.events)
@@ -74,7 +125,10 @@ def build_graphql_router(
                     "send the mutation again later",
                     data=None,
                 )
-        return answer_json(result.response if position is None else _add_position(result.response, position))
+        response = await _carry_out(result, invalidate) if result.invalidations else result.response
+        if position is not None:
+            response = _add_position(response, position)
+        return answer_json(response, headers=choose_headers(result.headers) if result.headers else None)
 
     for path in PATHS:
         router.get(path)(_ask_for_upgrade)
@@ -103,6 +157,48 @@ def parse_request(body: object) -> GraphqlRequest:
     if operation_name is not None and not isinstance(operation_name, str):
         raise BadRequest('"operationName" has to be a string, or left out')
     return GraphqlRequest(query, variables or {}, operation_name, _read_wish(body.get("extensions")))
+
+
+def choose_headers(wished: Mapping[str, str]) -> dict[str, str]:
+    """Of the headers that resolvers wish for, those that can be sent: others would change what the answer is."""
+    headers = {name.lower(): value for name, value in wished.items()}
+    return {
+        name: value
+        for name, value in headers.items()
+        if _match_header_name(name) and _match_header_value(value) and name not in _OWN_HEADERS
+    }
+
+
+async def _carry_out(result: ExecutionResult, invalidate: Invalidate) -> dict[str, Any]:
+    """Give the orders of an execution; the response, which tells of those that could not be given.
+
+    What was executed stays executed: an order that fails is an error beside the data.
+    """
+    errors = [error for wish in result.invalidations if (error := await _order(wish, invalidate)) is not None]
+    if not errors:
+        return result.response
+    return {**result.response, "errors": [*result.response.get("errors", ()), *errors]}
+
+
+async def _order(wish: Invalidation, invalidate: Invalidate) -> dict[str, Any] | None:
+    try:
+        await invalidate(wish.field, wish.payload)
+    except BadRequest as fault:
+        _logger.warning("a resolver's invalidateSubscriptions cannot be carried out: %s", fault.message)
+        error_type, message = "BadRequest", f"Subscriptions on {wish.field} cannot be invalidated."
+    except Unavailable as error:
+        _logger.warning("%s; the subscriptions on %s are not invalidated", error, wish.field)
+        error_type, message = UNAVAILABLE_TYPE, f"Subscriptions on {wish.field} could not be invalidated now."
+    else:
+        return None
+    return {
+        "path": None,
+        "data": None,
+        "errorType": error_type,
+        "errorInfo": None,
+        "locations": None,
+        "message": message,
+    }
 
 
 def _try_to_parse(body: bytes) -> GraphqlRequest | ClientFault:

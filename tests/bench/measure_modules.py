@@ -23,7 +23,7 @@ from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
 from fanout.model import AuthDirective, AuthMode, Call, CallKind, Event, FieldPolicy, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
-from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
+from fanout.schema import Executor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
 from fanout.trust.lambda_authorizer import LambdaAuthorizer
 from fanout.trust.token_provider import Issuer, TokenProvider
@@ -47,7 +47,7 @@ def measure(call: Callable[[], object], number: int = 200) -> float:
 def main() -> None:
     schema = load_chat_schema()
     planner = SubscriptionPlanner(schema, Settings())
-    executor = MutationExecutor(schema, Settings())
+    executor = Executor(schema, Settings())
     anybody = Identity(AuthMode.API_KEY)
     projection = planner.plan(SubscribeRequest(QUERY, None, {}, {}), anybody).projection
     payload = projection.project(MESSAGE)

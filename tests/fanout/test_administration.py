@@ -84,9 +84,20 @@ async def test_an_identity_of_any_mode_is_named_and_a_credential_is_neither_take
         assert deployment.oversight.done == []
 
 
+async def test_what_a_mutation_orders_is_told_and_not_waited_for(deployment: Deployment) -> None:
+    await deployment.administration.order_invalidation("onM", {"id": 1})
+    [order] = deployment.told
+    assert deployment.oversight.done == []
+    await deployment.administration.obey(orjson.dumps(order))
+    assert deployment.oversight.done == [("invalidate", "onM", {"id": 1})]
+
+
 async def test_a_field_without_an_invalidation_filter_is_told(deployment: Deployment) -> None:
     with pytest.raises(BadRequest, match=r"'onN', but for onM: give \[subscriptions.onN\] invalidation_filter"):
         await deployment.administration.invalidate("onN", {})
+    with pytest.raises(BadRequest, match="'onN'"):
+        await deployment.administration.order_invalidation("onN", {})
+    assert deployment.told == []
     assert deployment.oversight.done == []
 
 

@@ -42,6 +42,12 @@ async def test_answers_are_added_up_and_those_who_could_not_have_not_answered() 
     assert gateways.told == [({"do": "x"}, WAIT_S)]
 
 
+async def test_an_order_can_be_told_without_waiting() -> None:
+    gateways = Gateways(Announced(2, {}))
+    assert (await give_order(gateways.announce, {"do": "x"}, wait_s=0))["gateways"] == {"told": 2, "answered": 0}
+    assert gateways.told == [({"do": "x"}, 0)]
+
+
 async def test_nobody_to_tell() -> None:
     gateways = Gateways(Announced(0, {}))
     assert (await give_order(gateways.announce, {}))["gateways"] == {"told": 0, "answered": 0}

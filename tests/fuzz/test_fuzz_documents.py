@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fanout.errors import ClientFault
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import MutationExecutor, SubscriptionPlanner, load_chat_schema
+from fanout.schema import Executor, SubscriptionPlanner, load_chat_schema
 from fanout.settings import Settings
 from filters import FilterError, compile_filter, parse_filter, to_subscription_filter
 from tests.fanout.protocol.strategies import json_values
@@ -21,7 +21,7 @@ from tests.fuzz.witness import nothing_heard
 SCHEMA = load_chat_schema()
 SETTINGS = Settings()
 PLANNER = SubscriptionPlanner(SCHEMA, SETTINGS)
-EXECUTOR = MutationExecutor(SCHEMA, SETTINGS)
+EXECUTOR = Executor(SCHEMA, SETTINGS)
 
 
 def check_errors(fault: ClientFault) -> None:

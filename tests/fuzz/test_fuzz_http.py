@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fanout.auth import ApiKeys, Authorizer
 from fanout.metrics import Metrics
-from fanout.schema import Api, MutationExecutor, load_chat_schema
+from fanout.schema import Api, Executor, load_chat_schema
 from fanout.settings import Settings
 from fanout.web import create_app
 from tests.fanout.protocol.strategies import json_values
@@ -32,7 +32,7 @@ class Site:
     def __init__(self) -> None:
         schema = load_chat_schema()
         api = Api(schema, Settings())
-        api.executor = MutationExecutor(schema, Settings(), now=lambda: "2026-01-01T00:00:00Z", new_id=lambda: "new")
+        api.executor = Executor(schema, Settings(), now=lambda: "2026-01-01T00:00:00Z", new_id=lambda: "new")
         self.bus = RememberingBus()
         self.app: FastAPI = create_app(
             api=api,

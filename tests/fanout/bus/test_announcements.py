@@ -55,6 +55,14 @@ async def start() -> AsyncIterator[Callable[[str, str], Awaitable[Listener]]]:
         await listener.bus.stop()
 
 
+async def test_what_is_not_waited_for_is_heard_all_the_same(url: str, start: Any) -> None:
+    listeners = [await start(url, name) for name in "ab"]
+    announced = await listeners[0].bus.announce(b"one", 0)
+    assert (announced.told, announced.answers) == (2, {})
+    await listeners[1].bus.announce(b"two", WAIT_S)
+    assert listeners[0].heard == listeners[1].heard == [b"one", b"two"]
+
+
 async def test_all_hear_it_once_and_in_order_and_answer(url: str, start: Any) -> None:
     listeners = [await start(url, name) for name in "abc"]
     announced = await listeners[0].bus.announce(b"one", WAIT_S)

@@ -6,7 +6,7 @@ import pytest
 
 from fanout.errors import FieldDenied
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import Api, Changed, Plan, parse_schema
+from fanout.schema import Api, Caller, Changed, Plan, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 
 ONE = """
@@ -55,7 +55,7 @@ class Reader:
         return f"{type_name}.{field_name}" not in self.closed
 
 
-def test_what_is_open_is_asked_for_each_identity_and_can_change() -> None:
+async def test_what_is_open_is_asked_for_each_identity_and_can_change() -> None:
     someone = Identity("JWT")
     closed = {"JWT": Reader("Subscription.onM", "Mutation.m")}
     api = Api(parse_schema(ONE), Settings(), lambda identity: closed.get(identity.mode))
@@ -70,8 +70,8 @@ def test_what_is_open_is_asked_for_each_identity_and_can_change() -> None:
         assert denial.message == "Not Authorized to access onM on type Subscription"
     # A reload plans for nobody in particular; who may is looked at by itself.
     assert isinstance(api.planner.replan(plan, api.planner), Plan)
-    assert api.execute("{ a }", {}, None, NOBODY).response == {"data": {"a": None}}
-    (error,) = api.execute("mutation { m }", {}, None, someone).response["errors"]
+    assert (await api.execute("{ a }", {}, None, Caller(NOBODY))).response == {"data": {"a": None}}
+    (error,) = (await api.execute("mutation { m }", {}, None, Caller(someone))).response["errors"]
     assert error["errorType"] == "Unauthorized"
     api.open_as(Api(parse_schema(ONE), Settings()))
     assert api.find_denial(plan, someone) is None

@@ -83,6 +83,9 @@ class RememberingAdministration:
     async def invalidate(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         return self._carry_out("invalidate", field, payload)
 
+    async def order_invalidation(self, field: str, payload: Mapping[str, Any]) -> None:
+        self._carry_out("order invalidation", field, payload)
+
     async def close(self, *, identity: str = "", connection_id: str = "") -> dict[str, Any]:
         return self._carry_out("close", identity, connection_id)
 

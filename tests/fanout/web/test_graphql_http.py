@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.auth import FieldRules, Modes
-from fanout.errors import BadRequest
+from fanout.errors import BadRequest, Unavailable
 from fanout.model import AuthDirective, AuthMode
-from fanout.schema import Api
+from fanout.schema import Api, Invalidate, Resolved
 from fanout.settings import Settings
 from fanout.web.body import HttpLimits
-from fanout.web.graphql_http import GraphqlRequest, parse_request
-from tests.fanout.web.conftest import AWAY, PUBLISHER_KEY, RememberingBus
+from fanout.web.graphql_http import Deadline, GraphqlRequest, choose_headers, parse_request
+from tests.fanout.schema.resolvers import by_place
+from tests.fanout.web.conftest import AWAY, PUBLISHER_KEY, RememberingAdministration, RememberingBus
 
 CREATE = "mutation Create($input: MessageInput!) { created: createMessage(input: $input) { id roomId body: text } }"
 VARIABLES = {"input": {"roomId": "r1", "text": "hi"}}
@@ -257,3 +258,127 @@ async def test_without_a_position_nothing_is_executed(subscriber: httpx.AsyncCli
     response = await subscriber.post("/graphql", json=body)
     assert response.status_code == 503
     assert bus.calls == []
+
+
+def _resolve(api: Api, settings: Settings | None = None, **answers: Any) -> Any:
+    resolvers = by_place(**answers)
+    api.become(Api(api.schema, settings or Settings(), resolvers=resolvers))
+    return resolvers
+
+
+async def test_resolvers_see_who_asks_and_how(subscriber: httpx.AsyncClient, api: Api, bus: RememberingBus) -> None:
+    resolvers = _resolve(api, Mutation__setVolume=lambda call: call.arguments["volume"] * 2)
+    response = await subscriber.post(
+        "/graphql", json={"query": "mutation { setVolume(volume: 1.5) }"}, headers={"X-Tenant": "t1"}
+    )
+    assert response.json() == {"data": {"setVolume": 3}}
+    [call] = resolvers["Mutation", "setVolume"].calls
+    assert call.caller.identity.mode == AuthMode.API_KEY
+    assert call.caller.headers["x-tenant"] == "t1"
+    assert [(event.mutation, event.data) for event in bus.events] == [("setVolume", b"3.0")]
+
+
+async def test_invalidations_are_ordered_when_the_events_are_published(
+    subscriber: httpx.AsyncClient, api: Api, bus: RememberingBus, administration: RememberingAdministration
+) -> None:
+    wishes = (Invalidate("onCreateMessage", {"roomId": "r"}), Invalidate("onCreateMessage", {}))
+    _resolve(api, Mutation__setVolume=lambda _: Resolved(1, invalidations=wishes))
+    bus.may_go_on.clear()
+    asked = asyncio.create_task(_post(subscriber, "mutation { setVolume(volume: 1) }"))
+    await bus.was_called.wait()
+    assert administration.orders == []
+    bus.may_go_on.set()
+    assert (await asked).json() == {"data": {"setVolume": 1}}
+    assert administration.orders == [
+        ("order invalidation", "onCreateMessage", {"roomId": "r"}),
+        ("order invalidation", "onCreateMessage", {}),
+    ]
+    bus.failure = AWAY
+    assert (await _post(subscriber, "mutation { setVolume(volume: 1) }")).status_code == 503
+    assert len(administration.orders) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "error_type"),
+    [(BadRequest("no filter"), "BadRequest"), (Unavailable("redis://secret"), "ServiceUnavailableException")],
+)
+async def test_an_invalidation_that_fails_is_told_beside_the_data(
+    failure: Exception,
+    error_type: str,
+    subscriber: httpx.AsyncClient,
+    api: Api,
+    administration: RememberingAdministration,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    administration.failure = failure
+    _resolve(api, Mutation__setVolume=lambda _: Resolved(1, invalidations=(Invalidate("onX", {}),)))
+    response = await _post(subscriber, "mutation { setVolume(volume: 1) }")
+    assert response.status_code == 200
+    assert response.json()["data"] == {"setVolume": 1}
+    [error] = response.json()["errors"]
+    assert error["errorType"] == error_type
+    assert "onX" in error["message"]
+    assert "secret" not in response.text
+    assert str(failure) in caplog.text
+
+
+async def test_resolvers_that_take_too_long_are_ended(
+    subscriber: httpx.AsyncClient, api: Api, bus: RememberingBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    read_clock = loop.time
+
+    async def hang(_: Any) -> None:
+        monkeypatch.setattr(loop, "time", lambda: read_clock() + 31)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    _resolve(api, Mutation__setVolume=lambda _: 1, Mutation__deleteMessage=hang)
+    query = 'mutation { setVolume(volume: 1) deleteMessage(id: "1") { id } last: setVolume(volume: 1) }'
+    answer = (await _post(subscriber, query)).json()
+    assert ended.is_set()
+    assert answer["data"] is None
+    [error] = answer["errors"]
+    assert (error["path"], error["errorType"]) == (["deleteMessage"], "ExecutionTimeout")
+    assert [event.mutation for event in bus.events] == ["setVolume"]
+
+
+async def test_after_the_deadline_nothing_is_begun() -> None:
+    begun = False
+
+    async def begin() -> Resolved:
+        nonlocal begun
+        begun = True
+        return Resolved(1)
+
+    with pytest.raises(TimeoutError):
+        await Deadline(-1).wait(begin)
+    assert not begun
+    assert await Deadline(60_000).wait(begin) == Resolved(1)
+
+
+async def test_headers_that_resolvers_wish_for_are_sent(subscriber: httpx.AsyncClient, api: Api) -> None:
+    headers = {"X-Cost": "3", "content-length": "1"}
+    _resolve(api, Query__getRoom=lambda _: Resolved(None, headers=headers))
+    response = await _post(subscriber, "{ getRoom(id: 1) { id } }")
+    assert response.headers["x-cost"] == "3"
+    assert response.json() == {"data": {"getRoom": None}}
+
+
+@pytest.mark.parametrize(
+    ("wished", "chosen"),
+    [
+        ({"X-A": "b c", "y": ""}, {"x-a": "b c", "y": ""}),
+        ({"a": "b\r\nc: d"}, {}),
+        ({"a\r\nb": "c"}, {}),
+        ({"": "c"}, {}),
+        ({"a:": "c"}, {}),
+        ({"a": "\u00e9"}, {}),
+        ({"Content-Type": "text/html", "Transfer-Encoding": "chunked"}, {}),
+    ],
+)
+def test_headers_cannot_change_what_the_answer_is(wished: dict[str, str], chosen: dict[str, str]) -> None:
+    assert choose_headers(wished) == chosen

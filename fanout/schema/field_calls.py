@@ -1,0 +1,233 @@
+"""The calls of resolvers in one execution: what goes into each, their limits, and what is told when one fails.
+
+Knows graphql-core's fields and the protocol `Resolver`; not how a document is executed, and nothing that resolves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import orjson
+from graphql import (
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    OperationType,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
+
+from fanout.errors import Unavailable
+from fanout.schema.documents import Document
+from fanout.schema.field_errors import FieldError
+from fanout.schema.mutation_events import NestedValues
+from fanout.schema.projection import Projection
+from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
+from fanout.schema.selection import SelectionCompiler
+from fanout.schema.selection_text import describe_selection
+
+_logger = logging.getLogger("fanout.execution")
+
+MAX_INVALIDATIONS: Final = 5
+"""Distinct invalidations of one request; AppSync's limit."""
+_JSON_SCALAR: Final = "AWSJSON"
+
+Begin = Callable[[], Awaitable[Resolved]]
+Wait = Callable[[Begin], Awaitable[Resolved]]
+"""Begins a call and waits for it; raises TimeoutError, without having begun it, when the request's time is over, and
+when it is over before the call ends, which is then cancelled."""
+
+
+async def wait_for_ever(begin: Begin) -> Resolved:
+    """A `Wait` without an end."""
+    return await begin()
+
+
+class JsonArguments:
+    """AWSJSON in arguments: resolvers see it parsed, as in AppSync (developer guide, "Scalar types").
+
+    Args:
+        schema: the schema.
+        places: the fields whose arguments will be asked for, as (type, field).
+    """
+
+    def __init__(self, schema: GraphQLSchema, places: Iterable[tuple[str, str]]) -> None:
+        self._holding = {
+            (type_name, name)
+            for type_name, name in places
+            if isinstance(parent := schema.get_type(type_name), GraphQLObjectType)
+            and (field := parent.fields.get(name)) is not None
+            and _holds_json([argument.type for argument in field.args.values()])
+        }
+
+    def parse(self, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Coerced arguments of a field as its resolver sees them; the given ones stay as they are."""
+        if (info.parent_type.name, info.field_name) not in self._holding:
+            return arguments
+        types = info.parent_type.fields[info.field_name].args
+        return {name: _parse_json(types[name].type, value) for name, value in arguments.items()}
+
+
+class FieldCalls:
+    """Calls resolvers for one execution, and keeps what they came to beside their values.
+
+    Args:
+        document: what is executed.
+        caller: who asks.
+        variables: as given.
+        json: the arguments of which fields hold AWSJSON.
+        limit: calls of the whole request.
+        wait: begins each call, see `Wait`.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        caller: Caller,
+        variables: Mapping[str, Any],
+        json: JsonArguments,
+        limit: int,
+        wait: Wait,
+    ) -> None:
+        self._document = document
+        self._caller = caller
+        self._variables = variables
+        self._json = json
+        self._limit = limit
+        self._wait = wait
+        self._made = 0
+        self._invalidations: dict[tuple[str, bytes], Invalidate] = {}
+        self.nested = NestedValues()
+        self.errors: list[GraphQLError] = []
+        """Those that resolvers have added beside their values."""
+        self.headers: dict[str, str] = {}
+        """Of the response, as resolvers ask for them; where two set one, the later."""
+
+    @property
+    def invalidations(self) -> tuple[Invalidate, ...]:
+        """What resolvers of fields that did not fail want invalidated, each once."""
+        return tuple(self._invalidations.values())
+
+    def call(
+        self, resolver: Resolver, source: Any, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]
+    ) -> Awaitable[Any]:
+        """Resolve a field; to be called in the order of the document. The awaitable raises `FieldError`."""
+        self._made += 1
+        is_excess = self._made > self._limit
+        is_nested_in_mutation = (
+            info.operation.operation is OperationType.MUTATION and info.parent_type is not info.schema.mutation_type
+        )
+        slot = self.nested.reserve(source, info.field_name) if is_nested_in_mutation else [None]
+        return self._resolve(resolver, source, info, arguments, slot, is_excess=is_excess)
+
+    async def _resolve(
+        self,
+        resolver: Resolver,
+        source: Any,
+        info: GraphQLResolveInfo[Any],
+        arguments: dict[str, Any],
+        slot: list[Any],
+        *,
+        is_excess: bool,
+    ) -> Any:
+        # Raised here and not where it is called, so that graphql-core ends the calls beside it if need be.
+        if is_excess:
+            raise FieldError("Resolver invocation limit reached.", "ResolverExecutionLimitReached")
+        invocation = Invocation(
+            info.parent_type.name,
+            info.field_name,
+            self._json.parse(info, arguments),
+            source,
+            self._caller,
+            self._variables,
+            partial(describe_selection, info, self._document.fragments),
+        )
+        resolved = await self._wait_for(resolver, invocation, info)
+        self._take_invalidations(info, resolved.invalidations)
+        self.errors += [self._locate(fault, info) for fault in resolved.errors]
+        self.headers.update(resolved.headers)
+        slot[0] = resolved.value
+        return resolved.value
+
+    async def _wait_for(self, resolver: Resolver, invocation: Invocation, info: GraphQLResolveInfo[Any]) -> Resolved:
+        try:
+            return await self._wait(lambda: resolver.resolve(invocation))
+        except ResolverFault as fault:
+            self.errors += [self._locate(appended, info) for appended in fault.appended]
+            raise self._describe(fault, info) from None
+        except Unavailable:
+            message = "The resolver could not be called now, there are too many calls: send the request again later."
+            raise FieldError(message, "ServiceUnavailableException") from None
+        except TimeoutError:
+            raise FieldError("Execution timed out.", "ExecutionTimeout") from None
+        except Exception:  # a defect of ours, which must not tell the client about us
+            _logger.exception("%s.%s could not be resolved", invocation.type_name, invocation.field_name)
+            raise FieldError("Internal error.", "InternalFailure") from None
+
+    def _take_invalidations(self, info: GraphQLResolveInfo[Any], wishes: Iterable[Invalidate]) -> None:
+        if not wishes:
+            return
+        if info.operation.operation is not OperationType.MUTATION:
+            raise FieldError("Only mutations can invalidate subscriptions.", "BadRequest")
+        taken = self._invalidations | {
+            (wish.field, orjson.dumps(wish.payload, option=orjson.OPT_SORT_KEYS)): wish for wish in wishes
+        }
+        if len(taken) > MAX_INVALIDATIONS:
+            message = f"A request can invalidate subscriptions at most {MAX_INVALIDATIONS} times."
+            raise FieldError(message, "BadRequest")
+        self._invalidations = taken
+
+    def _locate(self, fault: ResolverFault, info: GraphQLResolveInfo[Any]) -> GraphQLError:
+        error = self._describe(fault, info)
+        return GraphQLError(error.message, info.field_nodes, path=info.path.as_list(), original_error=error)
+
+    def _describe(self, fault: ResolverFault, info: GraphQLResolveInfo[Any]) -> FieldError:
+        return FieldError(fault.message, fault.error_type, self._cut(fault.data, info), fault.error_info)
+
+    def _cut(self, data: Any, info: GraphQLResolveInfo[Any]) -> Any:
+        """What the client has selected of it, as it would be if it were the field's value."""
+        if data is None:
+            return None
+        compiler = SelectionCompiler(info.schema, self._document.fragments, info.variable_values)
+        try:
+            selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
+        except GraphQLError:
+            return None
+        completed, _ = Projection(info.schema, selection).complete(data)
+        return None if completed is None else completed[selection.fields[0].response_key]
+
+
+def _holds_json(types: list[GraphQLInputType]) -> bool:
+    """Whether values of one of these types can hold AWSJSON, at any depth."""
+    pending: list[GraphQLNamedType] = [get_named_type(type_) for type_ in types]
+    seen: set[str] = set()
+    while pending:
+        type_ = pending.pop()
+        if type_.name == _JSON_SCALAR:
+            return True
+        if isinstance(type_, GraphQLInputObjectType) and type_.name not in seen:
+            seen.add(type_.name)
+            pending += [get_named_type(field.type) for field in type_.fields.values()]
+    return False
+
+
+def _parse_json(type_: GraphQLInputType, value: Any) -> Any:
+    nullable: Any = get_nullable_type(type_)
+    if is_list_type(nullable) and isinstance(value, list):
+        return [_parse_json(nullable.of_type, item) for item in value]
+    if isinstance(nullable, GraphQLInputObjectType) and isinstance(value, dict):
+        return {
+            name: _parse_json(nullable.fields[name].type, item) if name in nullable.fields else item
+            for name, item in value.items()
+        }
+    if isinstance(value, str) and getattr(nullable, "name", None) == _JSON_SCALAR:
+        return orjson.loads(value)
+    return value

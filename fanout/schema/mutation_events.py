@@ -1,0 +1,100 @@
+"""From the result of a mutation to the event that subscribers get. Knows selections and values, no resolver.
+
+As in AppSync, a mutation makes an event when its result is not null, and the event has the fields that the mutation
+selected and no others, by name, whatever their aliases. What resolvers of nested fields have made is in it; where the
+same field was resolved more than once under several aliases, the first in the document counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from graphql import FragmentDefinitionNode, GraphQLError, GraphQLResolveInfo
+
+from fanout.model import NewEvent
+from fanout.schema.access import Access
+from fanout.schema.projection import Projection
+from fanout.schema.selection import TYPENAME, AbstractSelection, ObjectSelection, SelectionCompiler, close_places
+
+Slot = list[Any]
+"""Holds one value, which is null until it is known."""
+
+
+class NestedValues:
+    """What resolvers of nested fields have made, kept beside the objects that the fields belong to.
+
+    The objects themselves stay as they are: other resolvers see them as `ctx.source`. Objects are told apart by
+    identity, so no two results may share one; parsed JSON never does.
+    """
+
+    __slots__ = ("_by_source",)
+
+    def __init__(self) -> None:
+        # The object is kept with its slots, so that its id stays its own.
+        self._by_source: dict[int, tuple[object, dict[str, Slot]]] = {}
+
+    def reserve(self, source: object, name: str) -> Slot:
+        """Where the value of a field of this object is to be put; to be called in the order of the document."""
+        slot: Slot = [None]
+        if isinstance(source, dict):
+            _, slots = self._by_source.setdefault(id(source), (source, {}))
+            slots.setdefault(name, slot)
+        return slot
+
+    def merge(self, selection: ObjectSelection | AbstractSelection | None, value: Any) -> Any:
+        """The value with all that was made for it, as far as it is selected."""
+        if not self._by_source or selection is None:
+            return value
+        if isinstance(value, list):
+            return [self.merge(selection, item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(selection, AbstractSelection):
+            name = value.get(TYPENAME)
+            chosen = selection.by_type.get(name) if isinstance(name, str) else None
+            if chosen is None:
+                return value
+            selection = chosen
+        _, slots = self._by_source.get(id(value), (None, {}))
+        merged: dict[str, Any] = {TYPENAME: value[TYPENAME]} if TYPENAME in value else {}
+        for field in selection.fields:
+            if field.name != TYPENAME:
+                item = slots[field.name][0] if field.name in slots else value.get(field.name)
+                merged[field.name] = self.merge(field.selection, item)
+        return merged
+
+
+def build_event(
+    info: GraphQLResolveInfo[Any],
+    value: Any,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    access: Access | None,
+    nested: NestedValues | None = None,
+) -> NewEvent | None:
+    """The event of a mutation field, or None where it has no result.
+
+    Args:
+        info: of the field.
+        value: its result, as it was before it was completed.
+        fragments: of the document.
+        access: which fields are open to who asks; those that are not are null in the event.
+        nested: what resolvers of nested fields have made.
+
+    Raises:
+        orjson.JSONEncodeError: a value that is not JSON.
+    """
+    compiler = SelectionCompiler(info.schema, fragments, info.variable_values, is_by_name=True)
+    try:
+        selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
+    except GraphQLError:
+        return None
+    if access is not None:
+        selection = close_places(selection, access.may_use)
+    if nested is not None:
+        value = nested.merge(selection.fields[0].selection, value)
+    # Errors are in the response already; here they only make nulls.
+    data, _ = Projection(info.schema, selection).complete(value)
+    result = data[info.field_name] if data is not None else None
+    return None if result is None else NewEvent(info.field_name, orjson.dumps(result))
