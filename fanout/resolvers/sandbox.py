@@ -11,6 +11,7 @@ Used in a process that may be killed (`worker`): a few of JavaScript's own funct
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +22,24 @@ from typing import Any, Final
 import orjson
 import quickjs
 
-PARTS: Final = ("errors", "extensions", "lockdown")
+PARTS: Final = (
+    "errors",
+    "values",
+    "encodings",
+    "patterns",
+    "caller",
+    "chance",
+    "http",
+    "extensions",
+    "dynamodb",
+    "transform",
+    "xml",
+    "lockdown",
+)
 """The library's parts in the order in which they are made; `lockdown` is the last."""
-LINES_BEFORE_BODY: Final = 3
-"""What `new Function` and our own line put in front of a module's body: its first line is one more."""
+LINES_BEFORE_BODY: Final = 4
+"""What `new Function`, our own line and the body's line of imports put before a module's first line."""
+_FRAME: Final = re.compile(r"<input>:(\d+):(\d+)")
 _MAX_ROUNDS: Final = 64
 _ENTROPY_BYTES: Final = 32
 
@@ -33,7 +48,18 @@ Answer = Callable[[list[Any]], dict[str, Any]]
 
 
 class SandboxError(Exception):
-    """A module that cannot be loaded: the text is JavaScript's, with its stack."""
+    """A module that cannot be loaded.
+
+    Args:
+        text: JavaScript's, with its stack: message and place (from 1; 0 where unknown) are taken from it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.message = text.partition("\n")[0]
+        frame = _FRAME.search(text)
+        self.line = max(int(frame[1]) - LINES_BEFORE_BODY, 0) if frame else 0
+        self.column = int(frame[2]) if self.line and frame else 0
 
 
 class LimitExceeded(Exception):

@@ -1,7 +1,19 @@
-// util.error, util.appendError, util.unauthorized; runtime.earlyReturn.
+// util.error, util.appendError, util.unauthorized; runtime.earlyReturn. And how the library says that it is misused.
 // Source: AppSync developer guide, "Error helpers in util" and "Runtime features: runtime utilities".
 (host, util, extensions, runtime) => {
   "use strict";
+  const { Array, String, TypeError } = globalThis;
+
+  host.kindOf = (value) => {
+    if (value === null || value === undefined) return String(value);
+    if (Array.isArray(value)) return "a list";
+    return { object: "an object", boolean: String(value) }[typeof value] ?? `a ${typeof value}`;
+  };
+  // A resolver's mistake: the owner reads it in the log, with file and line; the client is told nothing of it.
+  host.refuse = (name, wanted, value) => {
+    throw new TypeError(`${name} takes ${wanted}, not ${host.kindOf(value)}`);
+  };
+
   util.error = (message, errorType, data, errorInfo) => {
     throw new host.UtilError(message, errorType, data, errorInfo);
   };

@@ -4,23 +4,34 @@
   "use strict";
   const { JSON } = globalThis;
   const MAX_INVALIDATIONS = 5;
-  const copy = (value) => JSON.parse(JSON.stringify(value === undefined ? null : value));
+
+  // What the resolver does with the object later is no longer ours; what JSON cannot say is refused here and now.
+  const copyObject = (name, value) => {
+    const text = JSON.stringify(value);
+    if (text === undefined || text[0] !== "{") host.refuse(name, "an object", value);
+    return JSON.parse(text);
+  };
 
   extensions.setSubscriptionFilter = (filter) => {
-    host.call.extensions.filter = copy(filter);
+    host.call.extensions.filter = copyObject("extensions.setSubscriptionFilter", filter);
   };
   extensions.setSubscriptionInvalidationFilter = (filter) => {
-    host.call.extensions.invalidationFilter = copy(filter);
+    host.call.extensions.invalidationFilter = copyObject("extensions.setSubscriptionInvalidationFilter", filter);
   };
   extensions.invalidateSubscriptions = (wish) => {
+    const { subscriptionField, payload } = copyObject("extensions.invalidateSubscriptions", wish);
+    if (typeof subscriptionField !== "string" || subscriptionField === "") {
+      host.refuse("extensions.invalidateSubscriptions: subscriptionField", "the name of a field", subscriptionField);
+    }
+    const checked = { subscriptionField, payload: copyObject("extensions.invalidateSubscriptions: payload", payload) };
     const wishes = (host.call.extensions.invalidations ??= []);
-    const text = JSON.stringify(copy(wish));
+    const text = JSON.stringify(checked);
     if (wishes.some((other) => JSON.stringify(other) === text)) return;
     if (wishes.length === MAX_INVALIDATIONS) {
       util.error(`A request can invalidate subscriptions at most ${MAX_INVALIDATIONS} times.`, "BadRequest");
     }
-    wishes.push(JSON.parse(text));
+    wishes.push(checked);
   };
-  // There is no cache in front of resolvers: nothing to evict.
-  extensions.evictFromApiCache = () => null;
+  // There is no cache in front of resolvers: nothing to evict, and the response says nothing of evicted entries.
+  extensions.evictFromApiCache = () => ({});
 }

@@ -50,7 +50,9 @@ def test_what_a_resolver_says_to_be_wrong_is_told_apart_from_what_it_throws() ->
     ],
 )
 def test_limits_hold(code: str, limit: str) -> None:
-    sandbox = load(f"const request = () => {{ {code} }};\nreturn {{ request }};")
+    # Sixteen mebibytes may take longer to fill than a call has.
+    time_ms = 2000 if limit == "memory" else 25
+    sandbox = load(f"const request = () => {{ {code} }};\nreturn {{ request }};", time_ms=time_ms)
     with pytest.raises(LimitExceeded, match=limit):
         sandbox.call("request", '{"arguments": {}}')
 

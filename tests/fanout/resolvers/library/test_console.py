@@ -1,0 +1,18 @@
+"""console: lines for the log, bounded."""
+
+from __future__ import annotations
+
+from tests.fanout.resolvers.running import Expressions
+
+RUN = Expressions()
+
+
+def test_lines_go_out_in_order_with_their_level() -> None:
+    envelope = RUN.envelope("(console.log('a', 1, { b: [null] }), console.error('c'), console.log())")
+    assert envelope["logs"] == [["log", 'a 1 {"b":[null]}'], ["error", "c"], ["log", ""]]
+
+
+def test_lines_are_bounded_in_number_and_length() -> None:
+    logs = RUN.envelope("Array.from({ length: 99 }, (_, at) => console.log(at + 'x'.repeat(9999)))")["logs"]
+    assert len(logs) == 50
+    assert {len(text) for _, text in logs} == {2000}
