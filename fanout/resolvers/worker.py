@@ -52,8 +52,7 @@ class Worker:
         try:
             sandbox = self._sandboxes.get(name) or self._make(name)
             signal.setitimer(signal.ITIMER_PROF, guard_s)
-            envelope = sandbox.call(handler.decode(), context.decode())
-            return b"v%b\n" % orjson.dumps(envelope)
+            return f"v{sandbox.call_text(handler.decode(), context.decode())}\n".encode()
         except LimitExceeded as error:
             self._sandboxes.pop(name, None)
             return f"l{error}\n".encode()

@@ -3,7 +3,7 @@
 // URLEncoder, URLDecoder and Apache Commons' escapeEcmaScript do.
 (host, util) => {
   "use strict";
-  const { RegExp } = globalThis;
+  const { RegExp, atob, btoa } = globalThis;
   const FORMS = ["NFC", "NFD", "NFKC", "NFKD"];
   // Half a pair cannot be written in UTF-8; Java writes a question mark.
   const HALF_PAIR = new RegExp("\\p{Surrogate}", "gu");

@@ -3,9 +3,13 @@
 // Parts are arrow functions `(host, util, extensions, runtime) => {...}` that add to util, extensions and runtime when
 // the context is made. What they need of JavaScript's own objects that resolvers must not have (Date, Math.random)
 // they take when they are made: `lockdown.js`, the last part, removes those and freezes everything.
+//
+// A resolver's code runs wherever one of its objects is looked at: in toJSON, getters, toString. So whatever it gave or
+// threw is only looked at where what that throws is caught.
 (parts) => {
   "use strict";
-  const { JSON, Error, Function, InternalError, RangeError, Promise, String, Map, Object } = globalThis;
+  const { Error, Function, InternalError, JSON, Map, Object, Promise, RangeError, String, SyntaxError, TypeError } =
+    globalThis;
   const util = {}, extensions = {}, runtime = {};
 
   // All state of a call is here and is new for each.
@@ -27,17 +31,46 @@
     }
   }
 
-  const STACK_OVERFLOW = "Maximum call stack size exceeded";
+  // As QuickJS words them. Only these names of limits are ever told.
+  const LIMITS = new Map([
+    ["out of memory", "memory"],
+    ["stack overflow", "stack"],
+    ["Maximum call stack size exceeded", "stack"],
+    ["interrupted", "time"],
+  ]);
+  const findLimit = (thrown) => {
+    if (!(thrown instanceof InternalError || thrown instanceof RangeError)) return undefined;
+    try {
+      return LIMITS.get(thrown.message);
+    } catch {
+      return undefined; // a resolver's own, which throws when it is looked at
+    }
+  };
+
   const MAX_LOGS = 50, MAX_LOG_LENGTH = 2000;
+  const show = (value) => {
+    if (typeof value === "string") return value;
+    try {
+      return String(JSON.stringify(value));
+    } catch (thrown) {
+      if (thrown instanceof Ask || findLimit(thrown) !== undefined) throw thrown;
+      return `[${typeof value}]`;
+    }
+  };
   const note = (level, values) => {
     if (call.logs.length >= MAX_LOGS) return;
-    const text = values.map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(" ");
+    let text = "";
+    for (let index = 0; index < values.length && text.length < MAX_LOG_LENGTH; index++) {
+      text += (index ? " " : "") + show(values[index]);
+    }
     call.logs.push([level, text.slice(0, MAX_LOG_LENGTH)]);
   };
 
   const host = {
     UtilError,
     EarlyReturn,
+    // What resolvers can get at without being given it: by catching it.
+    thrown: [Ask, UtilError, EarlyReturn],
     // Answers that hold for ever, by question; kept with the context.
     known: new Map(),
     // What resolvers see as `console`; lines are bounded, the rest is counted.
@@ -76,62 +109,116 @@
 
   for (const part of parts) part(host, util, extensions, runtime);
 
-  const exported = { "@aws-appsync/utils": { util, extensions, runtime } };
+  // JSON text of what a resolver gave. Half a surrogate pair, which JSON can say but UTF-8 cannot, becomes U+FFFD.
+  const MAX_LENGTH = 5 * 1024 * 1024;
+  const HALVES = /\\(?:ud[89a-f][0-9a-f]{2}|[^])/g;
+  const isPlainError = (thrown) =>
+    thrown instanceof TypeError && typeof thrown.stack === "string" && thrown.stack.startsWith("    at stringify (native)");
+  const write = (name, value) => {
+    let text;
+    try {
+      text = value === undefined ? "null" : JSON.stringify(value);
+    } catch (thrown) {
+      if (!isPlainError(thrown)) throw thrown;
+      throw new TypeError(`${name} is no JSON: ${thrown.message}`);
+    }
+    if (text === undefined) throw new TypeError(`${name} is no JSON, but ${host.kindOf(value)}`);
+    if (text.length > MAX_LENGTH) throw new RangeError(`${name} is larger than 5 MB`);
+    if (!text.includes("\\ud")) return text;
+    return text.replace(HALVES, (escape) => (escape.length === 2 ? escape : "\ufffd"));
+  };
+
+  const exported = Object.freeze({ __proto__: null, util, extensions, runtime });
+  const importModule = Object.freeze(() => exported);
   let factory = null;
+  const KINDS = new Map([
+    [Object.getPrototypeOf(function* () { }), "a generator"],
+    [Object.getPrototypeOf(async () => { }), "asynchronous"],
+    [Object.getPrototypeOf(async function* () { }), "an asynchronous generator"],
+  ]);
 
   // The module's function body becomes its handlers anew for each call, so that nothing is left by one for the next.
   const load = (body) => {
     factory = new Function("__import", "console", '"use strict";\n' + body);
-    call = { context: {}, questions: [], errors: [], logs: [], extensions: {}, answers: {}, now: 0 };
+    call = { context: {}, questions: [], errors: [], logs: [], extensions: {}, answers: {}, now: 0, entropy: "" };
     const handlers = factory(importModule, host.console);
-    return JSON.stringify(Object.keys(handlers).filter((name) => typeof handlers[name] === "function"));
+    if (typeof handlers !== "object" || handlers === null) throw new SyntaxError("a module cannot return");
+    const names = Object.keys(handlers).filter((name) => typeof handlers[name] === "function");
+    for (const name of names) {
+      const kind = KINDS.get(Object.getPrototypeOf(handlers[name]));
+      if (kind !== undefined) throw new TypeError(`${name} is ${kind}, and has to be a simple function`);
+    }
+    return JSON.stringify(names);
   };
-  const importModule = (name) => exported[name];
 
   const invoke = (handler, context) => {
     const value = factory(importModule, host.console)[handler](context);
-    if (value instanceof Promise) throw new UtilError("A handler cannot be asynchronous.", "Code", null, null);
-    return value === undefined ? null : value;
+    if (value instanceof Promise) throw new TypeError(`${handler} is asynchronous; resolvers cannot be`);
+    return value;
   };
 
   const run = (handler, context) => {
-    if (handler !== "unit") return { value: invoke(handler, context) };
-    // Both stages at once where nothing has to be fetched between them: data source NONE.
-    const request = invoke("request", context);
+    if (handler !== "unit") return write(`what ${handler} returned`, invoke(handler, context));
+    // Both stages at once where nothing has to be fetched between them: data source NONE. The request is written all
+    // the same: what `response` gets is what JSON can say, as with any other data source.
+    const request = JSON.parse(write("what request returned", invoke("request", context)));
     context.result = request === null || request.payload === undefined ? null : request.payload;
-    return { value: invoke("response", context) };
+    return write("what response returned", invoke("response", context));
   };
 
-  // One stage of a resolver: JSON texts in, JSON text out. `extras`: now, entropy, answers.
-  const enter = (handler, contextText, extrasText) => {
+  const fail = (failure, stack) => `"failure":${write("", failure)},"stack":${write("", stack)}`;
+
+  // What was thrown, as fields of the envelope.
+  const MAX_FAILURE = 2000, MAX_STACK = 4000;
+  const tell = (thrown) => {
+    if (thrown instanceof EarlyReturn) {
+      return `"value":${write("what was returned early", thrown.value)},"early":${JSON.stringify(thrown.skipTo)}`;
+    }
+    if (thrown instanceof UtilError) return `"error":${write("the error", host.describe(thrown))}`;
+    if (!(thrown instanceof Error)) return fail("thrown: " + String(thrown).slice(0, MAX_FAILURE), "");
+    const stack = thrown.stack;
+    return fail(String(thrown).slice(0, MAX_FAILURE), typeof stack === "string" ? stack.slice(0, MAX_STACK) : "");
+  };
+
+  // What `make` returns, or what it throws, told; where telling throws too, that. Throws on: Ask, and limits.
+  const attempt = (make) => {
+    for (let tries = 0; tries < 3; tries++) {
+      try {
+        return make();
+      } catch (thrown) {
+        if (thrown instanceof Ask || findLimit(thrown) !== undefined) throw thrown;
+        make = () => tell(thrown);
+      }
+    }
+    return fail("what was thrown cannot be told", "");
+  };
+
+  // One stage of a resolver. `answers`: JSON text by question, empty for none.
+  // Returns a letter and its text: v and the envelope as JSON, q and questions as JSON, l and the limit's name.
+  const enter = (handler, contextText, now, entropy, answersText) => {
     const context = JSON.parse(contextText);
     context.args = context.arguments;
     // How the caller was let in, one of AuthMode's values: for the library only, no part of `ctx`.
     const authMode = context.__auth;
     delete context.__auth;
-    call = { ...JSON.parse(extrasText), context, authMode, questions: [], errors: [], logs: [], extensions: {} };
-    let outcome;
+    const answers = answersText === "" ? {} : JSON.parse(answersText);
+    call = { context, authMode, now, entropy, answers, questions: [], errors: [], logs: [], extensions: {} };
+    let outcome = "", rest = "";
     try {
-      outcome = run(handler, context);
+      outcome = attempt(() => `"value":${run(handler, context)}`);
+      const failed = attempt(() => {
+        rest = `,"stash":${write("ctx.stash", context.stash)},"errors":${write("an error's data", call.errors)}` +
+          `,"extensions":${write("extensions", call.extensions)}`;
+        return "";
+      });
+      if (failed) outcome = failed;
     } catch (thrown) {
-      if (thrown instanceof Ask) outcome = {};
-      else if (thrown instanceof EarlyReturn) {
-        outcome = { value: thrown.value === undefined ? null : thrown.value, early: thrown.skipTo };
-      } else if (thrown instanceof UtilError) outcome = { error: host.describe(thrown) };
-      else if (thrown instanceof InternalError) outcome = { limit: String(thrown.message) };
-      else if (thrown instanceof RangeError && thrown.message === STACK_OVERFLOW) outcome = { limit: "stack" };
-      else if (thrown instanceof Error) outcome = { failure: String(thrown), stack: String(thrown.stack) };
-      else outcome = { failure: "thrown: " + String(thrown), stack: "" };
+      if (!(thrown instanceof Ask)) return "l" + findLimit(thrown);
     }
     // A resolver that catches what it should not still gets its answers.
-    if (call.questions.length) return JSON.stringify({ questions: call.questions });
-    outcome.stash = context.stash;
-    outcome.errors = call.errors;
-    outcome.logs = call.logs;
-    outcome.extensions = call.extensions;
-    const text = JSON.stringify(outcome);
-    call = null;
-    return text;
+    // Joined, not concatenated: long concatenations are ropes, which do not get through to Python.
+    if (call.questions.length) return ["q", JSON.stringify(call.questions)].join("");
+    return ["v{", outcome, rest, ',"logs":', write("", call.logs), "}"].join("");
   };
 
   return { load, enter };
