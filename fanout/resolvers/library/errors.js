@@ -2,23 +2,30 @@
 // Source: AppSync developer guide, "Error helpers in util" and "Runtime features: runtime utilities".
 (host, util, extensions, runtime) => {
   "use strict";
-  const { Array, String, TypeError } = globalThis;
+  const { Array, JSON, String, TypeError } = globalThis;
 
   host.kindOf = (value) => {
     if (value === null || value === undefined) return String(value);
     if (Array.isArray(value)) return "a list";
-    return { object: "an object", boolean: String(value) }[typeof value] ?? `a ${typeof value}`;
+    // Nothing of the value itself is asked for words: its toString is not ours.
+    if (typeof value === "boolean") return String(value);
+    return typeof value === "object" ? "an object" : `a ${typeof value}`;
   };
   // A resolver's mistake: the owner reads it in the log, with file and line; the client is told nothing of it.
   host.refuse = (name, wanted, value) => {
     throw new TypeError(`${name} takes ${wanted}, not ${host.kindOf(value)}`);
   };
 
-  util.error = (message, errorType, data, errorInfo) => {
-    throw new host.UtilError(message, errorType, data, errorInfo);
+  // Objects are written as JSON: an HTTP body or a code is given as it came.
+  const toText = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : value);
+  const make = (message, errorType, data, errorInfo) =>
+    new host.UtilError(toText(message), toText(errorType), data, errorInfo);
+
+  util.error = (...details) => {
+    throw make(...details);
   };
-  util.appendError = (message, errorType, data, errorInfo) => {
-    host.call.errors.push(host.describe(new host.UtilError(message, errorType, data, errorInfo)));
+  util.appendError = (...details) => {
+    host.call.errors.push(host.describe(make(...details)));
   };
   util.unauthorized = () => {
     const { fieldName, parentTypeName } = host.context.info;

@@ -41,16 +41,23 @@
     call.headerBytes = size;
     const headers = (call.extensions.responseHeaders ??= {});
     for (const other of Object.keys(headers)) if (other.toLowerCase() === name.toLowerCase()) delete headers[other];
-    headers[name] = text;
+    // As a property of its own, whatever its name is.
+    Object.defineProperty(headers, name, { value: text, enumerable: true, writable: true, configurable: true });
+  };
+
+  const listHeaders = (name, headers) => {
+    if (headers === null || headers === undefined) return [];
+    if (typeof headers !== "object" || Array.isArray(headers)) host.refuse(name, "an object of headers", headers);
+    return Object.entries(headers);
   };
 
   util.http = {
     copyHeaders: (headers) => Object.fromEntries(
-      Object.entries(headers ?? {}).filter(([name]) => !RESTRICTED.has(name.toLowerCase())),
+      listHeaders("util.http.copyHeaders", headers).filter(([name]) => !RESTRICTED.has(name.toLowerCase())),
     ),
     addResponseHeader: add,
     addResponseHeaders: (headers) => {
-      for (const name of Object.keys(headers ?? {})) add(name, headers[name]);
+      for (const [name, value] of listHeaders("util.http.addResponseHeaders", headers)) add(name, value);
     },
   };
 }

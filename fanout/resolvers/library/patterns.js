@@ -102,7 +102,12 @@
         }
       }
     }
-    return new RegExp(`(?<![^])(?:${text})(?![^])`, flags + "u");
+    try {
+      return new RegExp(`(?<![^])(?:${text})(?![^])`, flags + "u");
+    } catch (thrown) {
+      if (!(thrown instanceof SyntaxError)) throw thrown;
+      throw new SyntaxError(`util.matches: ${thrown.message} in the pattern "${pattern}"`);
+    }
   };
 
   util.matches = (pattern, value) => {

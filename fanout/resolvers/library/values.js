@@ -33,9 +33,13 @@
   util.isList = (value) => typeOf(value) === "List";
   util.isMap = (value) => typeOf(value) === "Map";
   util.validate = (condition, message, errorType, data) => {
-    if (!condition) throw new host.UtilError(message, errorType ?? "CustomTemplateException", data);
+    if (!condition) util.error(message, errorType ?? "CustomTemplateException", data);
   };
-  util.parseJson = (text) => JSON.parse(text);
+  util.parseJson = (text) => {
+    if (isNull(text)) return null;
+    if (typeof text !== "string") host.refuse("util.parseJson", "a string", text);
+    return JSON.parse(text);
+  };
   util.toJson = (value) => JSON.stringify(value === undefined ? null : value);
 
   const equal = (one, other) => {
@@ -54,14 +58,22 @@
     return (value) => plain.has(value) || (typeof value === "object" && items.some((item) => equal(item, value)));
   };
 
+  const checkLists = (name, ...lists) => {
+    for (const list of lists) if (!Array.isArray(list)) host.refuse(name, "lists", list);
+  };
   util.list = {
-    copyAndRetainAll: (list, retained) => list.filter(isIn(retained)),
+    copyAndRetainAll: (list, retained) => {
+      checkLists("util.list.copyAndRetainAll", list, retained);
+      return list.filter(isIn(retained));
+    },
     copyAndRemoveAll: (list, removed) => {
+      checkLists("util.list.copyAndRemoveAll", list, removed);
       const isRemoved = isIn(removed);
       return list.filter((item) => !isRemoved(item));
     },
     // A list of mixed types, or of more than 1000, comes back in its own order, as AppSync documents.
     sortList: (list, descending, property) => {
+      checkLists("util.list.sortList", list);
       const copy = list.slice();
       if (copy.length > MAX_SORTED) return copy;
       const keyOf = copy.every((item) => typeOf(item) === "Map") ? (item) => item[property] : (item) => item;
@@ -77,9 +89,17 @@
 
   // Of the map's own keys; fromEntries makes "__proto__" one as well.
   const copyKeys = (map, isWanted) => Object.fromEntries(Object.entries(map).filter(([key]) => isWanted(key)));
+  const check = (name, map, keys) => {
+    if (typeOf(map) !== "Map") host.refuse(name, "an object and a list of keys", map);
+    if (!Array.isArray(keys)) host.refuse(name, "an object and a list of keys", keys);
+  };
   util.map = {
-    copyAndRetainAllKeys: (map, retained) => copyKeys(map, isIn(retained)),
+    copyAndRetainAllKeys: (map, retained) => {
+      check("util.map.copyAndRetainAllKeys", map, retained);
+      return copyKeys(map, isIn(retained));
+    },
     copyAndRemoveAllKeys: (map, removed) => {
+      check("util.map.copyAndRemoveAllKeys", map, removed);
       const isRemoved = isIn(removed);
       return copyKeys(map, (key) => !isRemoved(key));
     },

@@ -18,6 +18,7 @@ expressions = Expressions()
         ("'Bad', 'Kind'", {"message": "Bad", "type": "Kind", "data": None, "info": None}),
         ("'Bad', 'Kind', { id: 1 }", {"message": "Bad", "type": "Kind", "data": {"id": 1}, "info": None}),
         ("'Bad', 'Kind', null, [1]", {"message": "Bad", "type": "Kind", "data": None, "info": [1]}),
+        ("{ a: 1 }, ['b']", {"message": '{"a":1}', "type": '["b"]', "data": None, "info": None}),
         ("404, 500", {"message": "404", "type": "500", "data": None, "info": None}),
         ("", {"message": None, "type": None, "data": None, "info": None}),
     ],

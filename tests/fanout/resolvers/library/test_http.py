@@ -74,3 +74,9 @@ def test_all_that_is_added_counts_as_size() -> None:
     envelope = RUN.envelope('[1, 2, 3].forEach((at) => util.http.addResponseHeader("a", "b".repeat(2000) + at))')
     assert len(envelope["errors"]) == 1
     assert envelope["extensions"]["responseHeaders"]["a"].endswith("2")
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString"])
+def test_a_response_header_has_any_name(name: str) -> None:
+    envelope = RUN.envelope("util.http.addResponseHeader(args[0], 'x')", name)
+    assert envelope["extensions"] == {"responseHeaders": {name: "x"}}
