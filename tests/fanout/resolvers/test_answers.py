@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 
 from fanout.resolvers.answers import answer
 from tests.filters import strategies
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Africa/Freetown", "America/Boa_Vista", "Asia/Gaza", "UTC"])
+def test_a_zone_has_all_its_changes(name: str) -> None:
+    value = answer(["zone", name])["value"]
+    changes = value["transitions"]
+    assert changes == sorted(changes)
+    zone = ZoneInfo(name)
+    # Noon and midnight of every day of the years with the most changes, beside each change itself.
+    moments = [at + around for at, *_ in changes for around in (-1, 0)]
+    for year in (1900, 1935, 1940, 1945, 2000, 2024, 2099):
+        start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+        moments += range(start, start + 365 * 86_400, 43_200)
+    for seconds in moments:
+        held = [change[1:] for change in changes if change[0] <= seconds]
+        moment = datetime.fromtimestamp(seconds, zone)
+        expected = [int((moment.utcoffset() or timedelta()).total_seconds()), moment.tzname()]
+        assert (held[-1] if held else value["first"]) == expected, moment
+
+
+@pytest.mark.parametrize("name", ["Mars/Base", "", "../../etc/passwd", "/etc/passwd", "Europe", "a\0b", "x" * 9999])
+def test_what_is_no_zone_is_told_in_few_words(name: str) -> None:
+    found = answer(["zone", name])
+    assert found["type"] == "BadRequest"
+    assert "is no time zone" in found["error"]
+    assert len(found["error"]) < 300
 
 
 def test_a_filter_is_expanded() -> None:
