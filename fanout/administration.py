@@ -202,7 +202,8 @@ class Administration:
         if field not in fields:
             raise BadRequest(
                 f"no invalidation filter is configured for {field!r}, but for {', '.join(fields) or 'no field'}: "
-                f"give [subscriptions.{field}] invalidation_filter in the configuration file",
+                f"give [subscriptions.{field}] invalidation_filter in the configuration file, or let a resolver of the "
+                "field set one",
                 error_code=422,
             )
         return {"do": "invalidate", "field": field, "payload": payload}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fanout.errors import ClientFault, Unauthorized, Unavailable
 from fanout.model import Identity
@@ -25,18 +25,28 @@ _COME_AGAIN: Final = ("ServiceUnavailableException", 503)
 """Clients try again after 503, which they do not after 400, 401 and 403."""
 
 
-class Deciding:
-    """A wish to subscribe of which it is not known yet whose it is."""
+class Waiting:
+    """A wish to subscribe that is waited with.
+
+    Args:
+        future: what is waited for.
+    """
 
     __slots__ = ("future",)
 
     group = None
 
-    def __init__(self, future: asyncio.Future[Identity]) -> None:
+    def __init__(self, future: asyncio.Future[Any]) -> None:
         self.future = future
 
 
-class Planning:
+class Deciding(Waiting):
+    """A wish to subscribe of which it is not known yet whose it is."""
+
+    __slots__ = ()
+
+
+class Planning(Waiting):
     """A wish to subscribe whose field's resolver has not come to its end.
 
     Args:
@@ -45,12 +55,10 @@ class Planning:
         is_own: whether that is who the connection is of.
     """
 
-    __slots__ = ("future", "identity", "is_own")
-
-    group = None
+    __slots__ = ("identity", "is_own")
 
     def __init__(self, future: asyncio.Future[Finish], identity: Identity, *, is_own: bool) -> None:
-        self.future = future
+        super().__init__(future)
         self.identity = identity
         self.is_own = is_own
 
@@ -81,8 +89,9 @@ def read_plan(planning: Planning, holds: Holds) -> Planned | ClientFault:
         )
     if not holds(planning.identity):
         return Unauthorized()
+    finish: Finish = planning.future.result()
     try:
-        return planning.future.result()()
+        return finish()
     except ClientFault as fault:
         return fault
 

@@ -17,10 +17,10 @@ from typing import Protocol
 
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
-from fanout.errors import BadRequest, ClientFault
+from fanout.errors import BadRequest, ClientFault, SubscriptionEnded
 from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.calls import describe_subscribe
-from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, read_decision, read_plan
+from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
@@ -50,7 +50,7 @@ class BucketDirectory(Protocol):
     def release(self, buckets: Iterable[Bucket]) -> None: ...
 
 
-Held = Subscription | Pending | Joining | Deciding | Planning
+Held = Subscription | Pending | Joining | Waiting
 """What a connection holds for an id: a live subscription, or one on its way."""
 
 
@@ -219,6 +219,7 @@ class Subscriptions:
     ) -> None:
         planning = Planning(asyncio.ensure_future(planned), identity, is_own=is_own)
         subscriber.subscriptions[wish.id] = planning
+        self.invalidations.begin(planning)
         planning.future.add_done_callback(functools.partial(self._planned, subscriber, wish, planning))
 
     def _planned(
@@ -232,26 +233,26 @@ class Subscriptions:
     def _settle_plan(self, subscriber: Subscriber, wish: Subscribe, planning: Planning) -> None:
         if subscriber.subscriptions.get(wish.id) is not planning:
             return  # ended since its resolver did
-        del subscriber.subscriptions[wish.id]
         outcome = read_plan(planning, self._holds)
+        if isinstance(outcome, Plan) and self.invalidations.came_since(planning, outcome.field, outcome.invalidation):
+            outcome = SubscriptionEnded(CloseReason.INVALIDATED.text, error_type="SubscriptionInvalidated")
+        del subscriber.subscriptions[wish.id]
+        self.invalidations.end(planning)
+        identity = planning.identity
+        if isinstance(outcome, Plan) and planning.is_own and subscriber.identity not in (None, identity):
+            # The connection was renewed meanwhile, and its subscriptions with it.
+            identity = subscriber.identity
+            outcome = self._recheck(outcome, identity) or outcome
         if isinstance(outcome, ClientFault):
             self.reject(subscriber, wish.id, wish.token, outcome)
         elif isinstance(outcome, Plan):
-            self._subscribe(subscriber, wish, planning.identity, outcome, is_own=planning.is_own)
+            self._subscribe(subscriber, wish, identity, outcome)
         else:  # the API has changed meanwhile
-            self._await_plan(subscriber, wish, planning.identity, outcome, is_own=planning.is_own)
+            self._await_plan(subscriber, wish, identity, outcome, is_own=planning.is_own)
 
-    def _subscribe(
-        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, plan: Plan, *, is_own: bool = False
-    ) -> None:
+    def _subscribe(self, subscriber: Subscriber, wish: Subscribe, identity: Identity, plan: Plan) -> None:
         extensions = wish.request.extensions
         try:
-            if is_own and subscriber.identity is not None and subscriber.identity != identity:
-                # The connection was renewed meanwhile, and its subscriptions with it.
-                identity = subscriber.identity
-                denial = self._recheck(plan, identity)
-                if denial is not None:
-                    raise denial
             overflow = extensions.overflow
             _check_overflow(overflow, plan)
             after = None if extensions.after is None else self._read_token(extensions.after)
@@ -291,8 +292,10 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
-        if isinstance(ended, Deciding | Planning):
+        if isinstance(ended, Waiting):
             ended.future.cancel()
+            if isinstance(ended, Planning):
+                self.invalidations.end(ended)
             return
         if ended is not None:
             self.invalidations.discard(ended.group.field, subscriber, id)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded
+from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded, Unavailable
 from fanout.model import Identity, SubscribeRequest
 from fanout.schema.access import AccessOf, open_to_all
 from fanout.schema.drafts import Draft, RefusedByResolver
@@ -17,7 +17,7 @@ from fanout.schema.execution import ExecutionResult, Executor
 from fanout.schema.field_calls import Wait, wait_for_ever
 from fanout.schema.planner import SubscriptionPlanner
 from fanout.schema.plans import Changed, Plan
-from fanout.schema.resolving import Caller, ResolverFault, Resolvers
+from fanout.schema.resolving import Caller, Resolved, ResolverFault, Resolvers
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
@@ -92,16 +92,21 @@ class Api:
         self, planner: SubscriptionPlanner, draft: Draft, request: SubscribeRequest, identity: Identity
     ) -> Callable[[], Planned]:
         assert draft.resolver is not None
-        try:
-            resolved = await draft.resolver.resolve(planner.invoke(draft, request, identity))
-        except ResolverFault as fault:
-            raise RefusedByResolver([fault], draft.projection) from None
 
         def finish() -> Planned:
             if planner is not self.planner:
                 return self.plan(request, identity)
             return planner.finish(draft, resolved, identity, self._access_of(identity))
 
+        resolved = Resolved(None)
+        try:
+            resolved = await draft.resolver.resolve(planner.invoke(draft, request, identity))
+        except (ResolverFault, Unavailable) as error:
+            if planner is not self.planner:  # what was to run it may be gone with the former API
+                return finish
+            if isinstance(error, ResolverFault):
+                raise RefusedByResolver([error], draft.projection) from None
+            raise
         return finish
 
     async def execute(

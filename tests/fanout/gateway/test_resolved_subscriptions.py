@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -12,8 +13,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from fanout.errors import Unavailable
-from fanout.model import CloseReason
+from fanout.model import AuthMode, Call, CloseReason, Identity
 from fanout.schema import Api, Invocation, Resolved, ResolverFault, load_chat_schema
+from fanout.settings import SubscriptionSettings
 from tests.fanout.gateway.conftest import OTHER_KEY, Harness, expect_close
 from tests.scripted_resolver import ScriptedResolver, by_room, equal_to
 from tests.served import API_KEY, wait_until_async
@@ -70,7 +72,8 @@ async def test_it_runs_for_each_and_equal_filters_are_one_group(harness: Harness
         connecting = len(asyncio.all_tasks())
         for number in range(count):
             await (one, two)[number % 2].send_start(f"s{number}", IN_ROOM, {"room": "1"})
-        await wait_until_async(lambda: harness.metrics.subscriptions == count)
+        for number in range(count):
+            assert (await (one, two)[number % 2].receive())["type"] == "start_ack"
         assert len(resolver.invocations) == count
         assert harness.metrics.groups == 1
         assert len(harness.directory.registered) == 1
@@ -88,21 +91,28 @@ class OtherClient:
     async def send(self, message: dict[str, Any]) -> None:
         await self._socket.send(orjson.dumps(message).decode())
 
-    async def start(self, id: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    async def send_start(self, id: str, query: str, variables: dict[str, Any]) -> None:
         await self.send({"id": id, "type": self._start, "payload": {"query": query, "variables": variables}})
-        answer: dict[str, Any] = {}
-        while answer.get("id") != id:
-            answer = orjson.loads(await asyncio.wait_for(self._socket.recv(), 20))
-        return answer
+
+    async def start(self, id: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        await self.send_start(id, query, variables)
+        return await self.receive(id)
+
+    async def receive(self, id: str) -> dict[str, Any]:
+        """The next message for this subscription."""
+        while True:
+            message: dict[str, Any] = orjson.loads(await asyncio.wait_for(self._socket.recv(), 20))
+            if message.get("id") == id:
+                return message
 
 
 @asynccontextmanager
-async def open_other(harness: Harness, dialect: str) -> AsyncIterator[OtherClient]:
+async def open_other(harness: Harness, dialect: str, token: str = "") -> AsyncIterator[OtherClient]:
     name, start = ("graphql-transport-ws", "subscribe") if dialect == "transport_ws" else ("graphql-ws", "start")
     url = harness.url.replace("http", "ws") + "/graphql"
     async with connect(url, subprotocols=[name]) as socket:  # type: ignore[list-item]
         client = OtherClient(socket, start)
-        await client.send({"type": "connection_init", "payload": {"x-api-key": API_KEY}})
+        await client.send({"type": "connection_init", "payload": {"x-api-key": API_KEY, "Authorization": token}})
         assert orjson.loads(await socket.recv())["type"] == "connection_ack"
         yield client
 
@@ -278,3 +288,126 @@ async def test_who_gives_a_position_gets_what_came_after_it_and_fits_the_filter(
         harness.deliver({"id": "live", "roomId": "1", "content": "c"}, {"id": "no", "roomId": "1", "content": ""})
         received = [(await client.receive_data())[1]["data"]["onCreateMessage"]["id"] for _ in range(6)]
         assert received == ["11", "13", "15", "17", "19", "live"]
+
+
+async def test_who_is_put_out_while_it_is_resolved_is_not_let_in(harness: Harness, resolver: ScriptedResolver) -> None:
+    resolver.script = lambda invocation: Resolved(None, invalidation_filter=equal_to(**invocation.arguments))
+    invalidate = harness.oversight.invalidate
+    async with harness.connect() as client:
+        resolver.may_end.clear()
+        invalidate("onCreateMessage", {"roomId": "2"})  # before any began
+        await client.send_start("1", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: len(resolver.invocations) == 1)
+        invalidate("onUpdateMessage", {"roomId": "2"})
+        invalidate("onCreateMessage", {"roomId": "1"})
+        await client.send_start("late", IN_ROOM, {"room": "1"})
+        await client.send_start("2", IN_ROOM, {"room": "2"})
+        await wait_until_async(lambda: len(resolver.invocations) == 3)
+        resolver.may_end.set()
+        answers = {}
+        for _ in "123":
+            answer = await client.receive()
+            answers[answer["id"]] = answer
+        assert {id: answer["type"] for id, answer in answers.items()} == {
+            "1": "error",
+            "late": "start_ack",
+            "2": "start_ack",
+        }
+        assert answers["1"]["payload"]["errors"] == [
+            {"errorType": "SubscriptionInvalidated", "message": "Subscription complete."}
+        ]
+        assert not harness.subscriptions.invalidations._recent
+        assert not harness.subscriptions.invalidations._resolving
+        assert harness.metrics.subscriptions == 2
+
+
+async def test_what_fails_by_a_former_api_is_resolved_anew(harness: Harness, resolver: ScriptedResolver) -> None:
+    def fail(_: Invocation) -> Resolved:
+        raise Unavailable("the processes have ended")
+
+    resolver.script = fail
+    resolver.may_end.clear()
+    later = ScriptedResolver(by_room, "2")
+    async with harness.connect() as client:
+        await client.send_start("s", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: resolver.invocations)
+        await harness.change_api(serve_anew(harness, later))
+        resolver.may_end.set()
+        assert await client.receive() == {"type": "start_ack", "id": "s"}
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+async def test_credentials_that_are_renewed_while_it_is_resolved_are_the_subscriptions_too(
+    harness: Harness, resolver: ScriptedResolver, is_same: bool
+) -> None:
+    template = {"onCreateMessage": SubscriptionSettings(filter={"author": {"eq": "$identity.sub"}})}
+    settings = harness.settings.model_copy(update={"subscriptions": template})
+    harness.api.become(Api(load_chat_schema(), settings, resolvers={FIELD: resolver}))
+    named = "ada"
+
+    def decide(call: Call) -> Identity:
+        return Identity(AuthMode.OIDC, {"sub": named}, "ada", float(call.headers["authorization"]))
+
+    harness.decide = decide
+    resolver.may_end.clear()
+    async with open_other(harness, "transport_ws", "9e9") as client:
+        await client.send_start("s", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: resolver.invocations)
+        if not is_same:
+            named = "Ada"
+        await client.send({"type": "connection_init", "payload": {"Authorization": "9.5e9"}})
+        await wait_until_async(
+            lambda: [each.identity and each.identity.expires_at for each in harness.gateway.connections] == [9.5e9]
+        )
+        resolver.may_end.set()
+        if is_same:
+            await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+            assert harness.subscriptions.guests == {}
+        else:
+            assert (await client.receive("s"))["type"] == "error"
+        assert len(resolver.invocations) == 1
+
+
+async def test_renewed_credentials_keep_what_was_resolved(harness: Harness, resolver: ScriptedResolver) -> None:
+    harness.decide = lambda call: Identity(AuthMode.OIDC, {}, "ada", float(call.headers["authorization"]))
+    async with open_other(harness, "transport_ws", "9e9") as client:
+        await client.send_start("s", IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.subscriptions == 1)
+        await client.send({"type": "connection_init", "payload": {"Authorization": "9.5e9"}})
+        harness.deliver({"id": "empty", "roomId": "1", "content": ""}, {"id": "1", "roomId": "1", "content": "c"})
+        assert (await client.receive("s"))["payload"]["data"] == {"onCreateMessage": {"id": "1"}}
+        assert len(resolver.invocations) == 1
+
+
+async def test_thousands_at_once_are_one_group_and_the_rest_is_told_to_come_again(build_harness: Any) -> None:
+    """All of 40 connections come again with 250 subscriptions each, and there is room for 9,000 waiting calls."""
+    harness = await build_harness(max_subscriptions_per_connection=250)
+    places, waiting = 9_000, 0
+
+    class Bounded(ScriptedResolver):
+        async def resolve(self, invocation: Invocation) -> Resolved:
+            nonlocal waiting
+            if waiting == places:
+                raise Unavailable("too many calls wait")
+            waiting += 1
+            return await super().resolve(invocation)
+
+    resolver = Bounded(by_room)
+    harness.api.become(serve_anew(harness, resolver))
+    resolver.may_end.clear()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(harness.connect()) for _ in range(40)]
+        before = len(asyncio.all_tasks())
+        for client in clients:
+            for number in range(250):
+                await client.send_start(str(number), IN_ROOM, {"room": "1"})
+        await wait_until_async(lambda: harness.metrics.refusals["ServiceUnavailableException"] == 1_000)
+        resolver.may_end.set()
+        answers = Counter([(await client.receive())["type"] for client in clients for _ in range(250)])
+        assert answers == {"start_ack": places, "error": 1_000}
+        assert harness.metrics.subscriptions == places
+        assert harness.metrics.groups == 1
+        assert len(harness.directory.registered) == 1
+        assert harness.subscriptions.own_plans == {}
+        assert len(asyncio.all_tasks()) == before
+        assert not harness.subscriptions.invalidations._resolving

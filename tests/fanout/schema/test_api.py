@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from fanout.errors import FieldDenied
+from fanout.errors import ClientFault, FieldDenied, Unavailable
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import Api, Caller, Changed, Plan, parse_schema
+from fanout.schema import (
+    Api,
+    Caller,
+    Changed,
+    Invocation,
+    Plan,
+    RefusedByResolver,
+    Resolved,
+    ResolverFault,
+    parse_schema,
+)
 from fanout.settings import Settings, SubscriptionSettings
+from tests.scripted_resolver import ScriptedResolver, equal_to
 
 ONE = """
 type Query { a: Int } type Mutation { m: Int unlinked: Int }
@@ -43,6 +54,53 @@ def test_a_plan_is_made_anew_from_what_it_was_made_from() -> None:
     assert (anew.filter.key, anew.source, anew.identity) == (plan.filter.key, plan.source, someone)
     assert isinstance(Api(parse_schema(ONE), Settings()).planner.replan(plan, api.planner), Changed)
     assert api.planner.invalidation_fields == set()
+
+
+ON_M = ("Subscription", "onM")
+
+
+async def test_a_field_with_a_resolver_is_planned_when_that_has_run() -> None:
+    resolver = ScriptedResolver(lambda invocation: Resolved(None, filter=equal_to(**invocation.arguments)))
+    elsewhere = ScriptedResolver(lambda _: Resolved(None))
+    api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: resolver, ("Mutation", "onM"): elsewhere})
+    request = SubscribeRequest("subscription { onM(x: 1) }", None, {}, {})
+    finish = await api.plan(request, NOBODY)
+    first = finish()
+    assert first.filter == api.preview(request, NOBODY).filter
+    assert first.resolution is not None
+    assert len(resolver.invocations) == 1
+    assert (await api.plan(request, NOBODY))() == first
+    assert len(resolver.invocations) == 2
+    assert api.recheck(first, NOBODY) is None
+    assert api.find_denial(first, NOBODY) is None
+    assert elsewhere.invocations == []
+
+
+async def test_what_a_resolver_refuses_is_refused() -> None:
+    def refuse(_: Invocation) -> Resolved:
+        raise ResolverFault("no", error_type="Mine")
+
+    api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: ScriptedResolver(refuse)})
+    with pytest.raises(RefusedByResolver) as caught:
+        await api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY)
+    assert caught.value.errors == [{"errorType": "Mine", "message": "no"}]
+    with pytest.raises(ClientFault):
+        api.plan(SubscribeRequest("subscription { nope }", None, {}, {}), NOBODY)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_plan_is_begun_anew_where_another_api_is_served_meanwhile(fails: bool) -> None:
+    def resolve(_: Invocation) -> Resolved:
+        if fails:
+            raise Unavailable("they have ended")
+        return Resolved(None)
+
+    api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: ScriptedResolver(resolve)})
+    waited = api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY)
+    api.become(Api(parse_schema(ONE), Settings()))
+    plan = (await waited)()
+    assert isinstance(plan, Plan)
+    assert plan.resolution is None
 
 
 class Reader:
