@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +36,7 @@ from fanout.metrics import Metrics
 from fanout.model import KeyKind, StoredKey
 from fanout.orders import Announce, count_gateways, give_order, read_answer
 from fanout.schema import Api, ApiSchema, Changed, Plan, Resolvers
-from fanout.settings import RELOADED, Settings, SettingsSource, public_name, renew_settings
+from fanout.settings import RELOADED, RESOLVER_SETTINGS, Settings, SettingsSource, public_name, renew_settings
 
 logger = logging.getLogger("fanout.administration")
 
@@ -102,6 +103,23 @@ def warn_of_directives(schema: ApiSchema, settings: Settings) -> None:
         logger.warning("%d more directives are like that: `fanout check` lists them", len(warnings) - _MAX_WARNINGS)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedResolvers:
+    """The resolvers that a reload found, checked; nothing of them runs yet.
+
+    Args:
+        resolvers: by type and field.
+        is_new: they are others than those that serve.
+        start: lets them be called.
+        commit: those that served before are not called by new requests any more.
+    """
+
+    resolvers: Resolvers = field(default_factory=dict)
+    is_new: bool = False
+    start: Callable[[], None] = lambda: None
+    commit: Callable[[], None] = lambda: None
+
+
 class Administration:
     """Carries out orders on one gateway.
 
@@ -120,6 +138,7 @@ class Administration:
         metrics: `reloads` is counted.
         now: seconds since 1970.
         build_providers: those of other modes than API keys; raises ConfigurationError.
+        prepare_resolvers: reads and checks the resolvers of settings, in a thread; raises ConfigurationError.
     """
 
     def __init__(
@@ -138,7 +157,9 @@ class Administration:
         metrics: Metrics,
         now: Callable[[], float] = time.time,
         build_providers: Callable[[Settings], Sequence[Provider]] = lambda _: (),
+        prepare_resolvers: Callable[[Settings, ApiSchema], PreparedResolvers] = lambda *_: PreparedResolvers(),
     ) -> None:
+        self._prepare_resolvers = prepare_resolvers
         self._build_providers = build_providers
         self._settings = settings
         self._source = source
@@ -400,14 +421,17 @@ class Administration:
         async with self._reloading:
             try:
                 # In a thread: a large schema takes long enough to be noticed by clients.
-                settings, ignored, schema, api, authorizer = await asyncio.to_thread(self._prepare)
+                settings, ignored, api, authorizer, resolvers = await asyncio.to_thread(self._prepare)
             except ConfigurationError as error:
                 self._metrics.reloads["refused"] += 1
                 logger.error("not reloaded, everything stays as it is: %s", error)
                 return {"error": str(error)}
             changed = [name for name in RELOADED if getattr(settings, name) != getattr(self._settings, name)]
+            schema = api.schema
             if schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
                 changed.append("schema_path")
+            if resolvers.is_new and not set(RESOLVER_SETTINGS) & set(changed):
+                changed.append("resolvers")
             # After a defect nobody knows how much of the last reload is in force: all of it is done again.
             is_anew, self._is_half_reloaded = self._is_half_reloaded, True
             self._set_log_level(settings.log_level)
@@ -415,14 +439,20 @@ class Administration:
             self._authorizer.become(authorizer)
             self._next_expiry = authorizer.next_expiry()
             ended = [self._oversight.revoke(self._authorizer.holds)]
-            if is_anew or "schema_path" in changed or "subscriptions" in changed:
+            if is_anew or resolvers.is_new or "schema_path" in changed or "subscriptions" in changed:
                 former = self._api.planner
+                # Before they serve: what is subscribed already may have to be resolved anew.
+                resolvers.start()
 
                 def replan(plan: Plan) -> Plan | Changed | ClientFault:
                     outcome = api.planner.replan(plan, former)
                     return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
 
-                ended.append(await self._oversight.change_api(replan, lambda: self._api.become(api)))
+                def commit() -> None:
+                    self._api.become(api)
+                    resolvers.commit()
+
+                ended.append(await self._oversight.change_api(replan, commit))
             elif changed:
                 self._api.open_as(api)
             if is_anew or changed:
@@ -452,12 +482,13 @@ class Administration:
                 "ended": {"connections": connections, "subscriptions": subscriptions},
             }
 
-    def _prepare(self) -> tuple[Settings, list[str], ApiSchema, Api, Authorizer]:
+    def _prepare(self) -> tuple[Settings, list[str], Api, Authorizer, PreparedResolvers]:
         """All that would be served, checked, and the names of settings that cannot change; nothing is changed yet."""
         settings, ignored = renew_settings(self._settings, self._source)
         schema = self._load_schema(settings)
         authorizer = build_authorizer(settings, self._now, self._build_providers(settings))
-        return settings, ignored, schema, build_api(schema, settings), authorizer
+        resolvers = self._prepare_resolvers(settings, schema)
+        return settings, ignored, build_api(schema, settings, resolvers.resolvers), authorizer, resolvers
 
 
 def _tell_change(fault: ClientFault) -> SubscriptionEnded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from fanout.settings import Settings
 from filters import compile_filter
 
 _EXAMPLE_FIELDS = 5
+_SHOWN_RESOLVERS = 8
 _EXAMPLE_VALUES: dict[str, Any] = {
     "Int": 1,
     "Float": 1.5,
@@ -66,6 +67,9 @@ def build_banner(
     ]
     if settings.anonymous:
         rows.append(("anonymous", f"let in as {settings.auth_mode.value}: whoever gives no credentials may subscribe"))
+    if served.resolvers:
+        names = [f"{type_}.{name}" for type_, name in sorted(served.resolvers)]
+        rows.append(("resolvers", f"{settings.resolvers}: {_list_some(names)}"))
     if tls_ca:
         rows.append(("CA to trust", str(tls_ca.resolve())))
     api = str(settings.schema_path) if settings.schema_path else "the built-in chat API"
@@ -87,6 +91,11 @@ def build_banner(
     return "\n".join([*lines, ""])
 
 
+def describe_resolvers(lines: Sequence[str], directory: Path) -> str:
+    """A summary, and one line per field that has a resolver."""
+    return "\n".join([f"{directory}: ok, {len(lines)} resolvers", *(f"  {line}" for line in lines)])
+
+
 def describe_schema(schema: ApiSchema, source: str) -> str:
     """One line per mutation that triggers subscriptions, and a summary."""
     links = {name: schema.subscriptions_of(name) for name in sorted(schema.mutations)}
@@ -95,12 +104,19 @@ def describe_schema(schema: ApiSchema, source: str) -> str:
     return "\n".join([f"{source}: ok, {len(fields)} subscriptions on {len(lines)} of {len(links)} mutations", *lines])
 
 
+def _list_some(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN_RESOLVERS
+    return ", ".join(names[:_SHOWN_RESOLVERS]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _build_example(served: Api) -> tuple[str, str, str] | None:
     """A subscription document, a mutation that triggers it, and data for it; None where none is found that fits."""
     subscription_type = served.schema.graphql.subscription_type
     for mutation in sorted(served.schema.mutations):
         for name in served.schema.subscriptions_of(mutation):
             assert subscription_type is not None
+            if (subscription_type.name, name) in served.resolvers:
+                continue  # who may subscribe to what is known when it is run
             field = subscription_type.fields[name]
             needed = _list_needed(field, served.planner.template_arguments(name))
             if all(is_leaf_type(get_nullable_type(argument.type)) for argument in needed.values()):

@@ -17,14 +17,14 @@ import orjson
 import typer
 
 from fanout import __version__, banner, client, key_commands
-from fanout.administration import build_api, describe_directives, warn_of_directives
+from fanout.administration import describe_directives, warn_of_directives
 from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, FanoutError
 from fanout.key_orders import DEFAULT_DAYS, MOST_DAYS
 from fanout.model import AuthMode, KeyKind
-from fanout.service import TlsFiles, check_ways_in, load_schema, open_listener
+from fanout.service import TlsFiles, check_api, check_ways_in, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers
 
@@ -35,6 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+ResolversOption = Annotated[
+    Path | None,
+    typer.Option(help="Directory of resolvers in AppSync's JavaScript; see docs/resolvers.md.", metavar="DIR"),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="FANOUT_CONFIG", help="TOML file with settings.", metavar="FILE")
 ]
@@ -66,6 +70,7 @@ def serve(
     schema: Annotated[
         Path | None, typer.Option(help="SDL file of the API [default: the built-in chat API].", metavar="FILE")
     ] = None,
+    resolvers: ResolversOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port, 0 for any free one [default: 8080].")] = None,
     redis_url: Annotated[
@@ -85,6 +90,7 @@ def serve(
     """Serve subscriptions, mutations and events. Every option is also FANOUT_<NAME>; see docs/operations.md."""
     options = {
         "schema": schema,
+        "resolvers": resolvers,
         "host": host,
         "port": port,
         "redis_url": redis_url,
@@ -103,7 +109,7 @@ def serve(
     settings = load_settings(options, os.environ, config)
     configure_logging(settings.log_level)
     # Before anything is started, so that what does not fit is told.
-    served = build_api(load_schema(settings.schema_path), settings)
+    served, _ = check_api(load_schema(settings.schema_path), settings)
     check_ways_in(settings)
     warn_of_directives(served.schema, settings)
     stored = key_commands.find_stored(settings)
@@ -193,13 +199,16 @@ def subscribe(
 @app.command()
 def check(
     schema: Annotated[Path, typer.Argument(help="SDL file.")],
+    resolvers: ResolversOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check a schema, and with --config also the filter templates and authorization modes, without serving."""
-    settings = load_settings({"schema": schema}, os.environ, config)
+    """Check a schema and its resolvers, and with --config filter templates and authorization modes, without serving."""
+    settings = load_settings({"schema": schema, "resolvers": resolvers}, os.environ, config)
     checked = load_schema(schema)
-    build_api(checked, settings)
+    _, lines = check_api(checked, settings)
     print(banner.describe_schema(checked, str(schema)))
+    if settings.resolvers is not None:
+        print(banner.describe_resolvers(lines, settings.resolvers))
     for warning in describe_directives(checked, settings):
         print(f"warning: {warning}")
 

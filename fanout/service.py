@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from fanout.administration import Administration, build_api, build_authorizer
+from fanout.administration import Administration, PreparedResolvers, build_api, build_authorizer
 from fanout.auth import Provider, Refusals
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
@@ -36,7 +36,8 @@ from fanout.gateway import (
 )
 from fanout.metrics import Metrics
 from fanout.model import Event
-from fanout.schema import ApiSchema, load_chat_schema, parse_schema
+from fanout.resolvers.runtime import RuntimeHost
+from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
 from fanout.trust import KeySets, build_client, build_providers
 from fanout.web import Entrance, create_app
@@ -64,6 +65,19 @@ def load_schema(path: Path | None) -> ApiSchema:
         raise ConfigurationError(f"{path}: cannot read the schema: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: the schema is not UTF-8 text") from None
+
+
+def check_api(schema: ApiSchema, settings: Settings) -> tuple[Api, list[str]]:
+    """What would be served by these settings, checked; nothing is started.
+
+    Returns:
+        The API, whose resolvers cannot be called, and a line for each of them: what resolves which field.
+
+    Raises:
+        ConfigurationError: see `build_api`, or a mistake in the resolvers.
+    """
+    resolvers = RuntimeHost(settings, schema)
+    return build_api(schema, settings, resolvers.resolvers), resolvers.describe()
 
 
 def check_ways_in(settings: Settings) -> None:
@@ -188,7 +202,9 @@ def _reload_on_hangup(server: Server, administration: Administration) -> Iterato
 async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
 ) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
-    api = build_api(load_schema(settings.schema_path), settings)
+    schema = load_schema(settings.schema_path)
+    resolvers = RuntimeHost(settings, schema)
+    api = build_api(schema, settings, resolvers.resolvers)
     http = build_client()
     key_sets = KeySets(http)
     addresses = AddressReader(settings.trusted_proxies)
@@ -269,6 +285,7 @@ async def _assemble(
         wheel,
         metrics,
         build_providers=build,
+        prepare_resolvers=lambda settings, schema: _prepare_resolvers(resolvers, settings, schema),
     )
     entrance = Entrance(refusals, limits, addresses.read, metrics, addresses.trace)
     app = create_app(
@@ -289,6 +306,7 @@ async def _assemble(
         await bus.stop()
         raise
     wheel.start()
+    resolvers.start()
     gateway.start()
     administration.start()
     try:
@@ -297,9 +315,20 @@ async def _assemble(
         await administration.stop()
         wheel.stop()
         await subscriptions.stop()
+        await resolvers.stop()
         await bus.stop()
         await key_sets.close()
         await http.aclose()
+
+
+def _prepare_resolvers(host: RuntimeHost, settings: Settings, schema: ApiSchema) -> PreparedResolvers:
+    runtime = host.prepare(settings, schema)
+    return PreparedResolvers(
+        runtime.resolvers,
+        is_new=not host.is_current(runtime),
+        start=lambda: host.start(runtime),
+        commit=lambda: host.replace(runtime),
+    )
 
 
 def set_log_level(level: str) -> None:

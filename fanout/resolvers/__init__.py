@@ -1,5 +1,6 @@
 """Resolvers in AppSync's JavaScript, APPSYNC_JS: files of the API's owner, run where they can do no harm.
 
+    runtime       all of it for one API: what serves, and what served before a reload
     directory     a folder of ES modules -> which field is resolved by what, checked against the schema
     modules       an ES module -> the body of a function that makes its handlers
     library/      `@aws-appsync/utils`, in JavaScript
@@ -11,6 +12,8 @@
     resolver      the stages of a resolver: request, data source, response; pipelines
     data_sources  the protocol of what a request goes to, and NONE
     http_source   HTTP
+    log           what they write, and how they fail
 
-Knows the schema's names; no socket of a client and no Redis.
+Knows the schema's names; no socket of a client and no Redis. Imports nothing here: the processes that run resolvers
+load no more than they need.
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from fanout.administration import Administration, build_api, build_authorizer
+from fanout.administration import Administration, PreparedResolvers, build_api, build_authorizer
 from fanout.gateway import Ended
 from fanout.metrics import Metrics
 from fanout.model import Call, CallKind, Identity, StoredKey
@@ -137,6 +137,7 @@ class Deployment:
         self.levels: list[str] = []
         self.other: bytes | None = None
         self.told: list[Any] = []
+        self.resolvers = PreparedResolvers()
         self.administration = Administration(
             settings,
             self.source,
@@ -151,6 +152,7 @@ class Deployment:
             Wheel(),  # type: ignore[arg-type]
             self.metrics,
             lambda: self.now_s,
+            prepare_resolvers=lambda settings, schema: self.resolvers,
         )
 
     def write(self, sdl: str = SDL, file: str = FILE) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from fanout.administration import warn_of_directives
+from fanout.administration import PreparedResolvers, warn_of_directives
 from fanout.errors import BadRequest, FieldDenied
 from fanout.gateway import Ended
 from fanout.model import AuthMode, Identity, SubscribeRequest
@@ -163,6 +163,26 @@ async def test_an_error_leaves_everything_as_it_is(deployment: Deployment, sdl: 
     # Mended, it is taken.
     deployment.write()
     assert "errors" not in await deployment.administration.reload()
+
+
+async def test_new_resolvers_can_be_called_before_they_serve_and_then_all_is_planned_anew(
+    deployment: Deployment,
+) -> None:
+    done = deployment.oversight.done
+    found: dict[tuple[str, str], Any] = {("Mutation", "m"): object()}
+    deployment.resolvers = PreparedResolvers(
+        found, is_new=True, start=lambda: done.append("start"), commit=lambda: done.append("commit")
+    )
+    (report,) = (await deployment.administration.reload())["reports"]
+    assert report["changed"] == ["resolvers"]
+    assert done == ["start", "api", "commit", "denied"]
+    assert deployment.api.resolvers is found
+
+
+async def test_resolvers_that_are_the_same_are_neither_started_nor_planned_anew(deployment: Deployment) -> None:
+    deployment.resolvers = PreparedResolvers(start=lambda: deployment.oversight.done.append("start"))
+    await deployment.administration.reload()
+    assert deployment.oversight.done == []
 
 
 async def test_what_a_defect_has_kept_from_being_applied_is_applied_by_the_next_reload(

@@ -12,7 +12,7 @@ from graphql import parse, validate
 
 from fanout.banner import build_banner, describe_schema
 from fanout.model import AuthMode, Identity, SubscribeRequest
-from fanout.schema import Api, ApiSchema, SubscriptionPlanner, load_chat_schema, parse_schema
+from fanout.schema import Api, ApiSchema, Invocation, Resolved, SubscriptionPlanner, load_chat_schema, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 from filters import compile_filter
 
@@ -106,6 +106,30 @@ def test_a_checked_schema_is_described() -> None:
     text = describe_schema(load_chat_schema(), "chat.graphql")
     assert text.startswith("chat.graphql: ok, ")
     assert "  createMessage -> onCreateMessage" in text
+
+
+class Resolving:
+    """A resolver that is not asked."""
+
+    version = ""
+
+    async def resolve(self, invocation: Invocation) -> Resolved:
+        raise AssertionError("nobody asks")
+
+
+def test_fields_with_resolvers_are_named_and_subscriptions_with_one_are_no_example() -> None:
+    schema = load_chat_schema()
+    assert "resolvers" not in show(schema)
+    resolvers = {("Mutation", f"m{number}"): Resolving() for number in range(9)}
+    resolvers |= {("Subscription", name): Resolving() for name in schema.graphql.subscription_type.fields}  # type: ignore[union-attr]
+    settings = Settings(resolvers=Path("code"))
+    text = build_banner(
+        Api(schema, settings, resolvers=resolvers), settings, {}, ("127.0.0.1", 1), tls_ca=None, embedded_url=""
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith("  resolvers")]
+    assert "code: Mutation.m0, Mutation.m1" in line
+    assert line.endswith(f"and {len(resolvers) - 8} more")
+    assert find_commands(text) == []
 
 
 def test_anonymous_access_is_told_in_one_line() -> None:

@@ -35,6 +35,34 @@ def test_check_of_a_good_schema(tmp_path: Path) -> None:
     assert result.stdout == f"{path}: ok, 1 subscriptions on 1 of 1 mutations\n  m -> onM\n"
 
 
+RESOLVER = """import { util } from '@aws-appsync/utils';
+export const request = (ctx) => ({ payload: ctx.args });
+export const response = (ctx) => ctx.result;
+"""
+
+
+def test_check_says_what_resolves_which_field_and_where_a_mistake_is(tmp_path: Path) -> None:
+    schema = tmp_path / "a.graphql"
+    schema.write_text("type Query { a: Int b: Int }")
+    config = tmp_path / "fanout.toml"
+    config.write_text('[resolver."Query.b"]\nfunctions = ["one"]\n')
+    folder = tmp_path / "resolvers"
+    (folder / "Query.b").mkdir(parents=True)
+    (folder / "Query.a.js").write_text(RESOLVER)
+    (folder / "Query.b" / "one.js").write_text(RESOLVER)
+    arguments = ("check", str(schema), "--resolvers", str(folder), "--config", str(config))
+    result = run_command(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith(
+        f"{folder}: ok, 2 resolvers\n  Query.a: Query.a.js (NONE)\n  Query.b: Query.b/one.js (NONE)\n"
+    )
+    (folder / "Query.a.js").write_text(RESOLVER + "\nconst = 1;\n")
+    result = run_command(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(rf"fanout: {re.escape(str(folder))}/Query\.a\.js:5:\d+: SyntaxError: [^\n]+\n", result.stderr)
+    assert run_command("check", str(schema), "--config", str(config)).returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -1,0 +1,344 @@
+"""A folder of ES modules -> which field is resolved by what, checked against the schema. Runs no call, asks nobody.
+
+    Mutation.createMessage.js        a unit resolver: exports request and response
+    Mutation.createOrder/            a pipeline resolver: its functions in the order of the configuration
+        resolver.js                  before and after them: exports request and response;
+        before.js, after.js          or in two files, each as it is needed: request of the one, response of the other
+        validate.js                  a function of this pipeline
+    functions/store.js               a function that any pipeline may name
+
+Files are read once; whoever wants to know what has changed reads them again. docs/resolvers.md is for users.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from graphql import GraphQLObjectType
+
+from fanout.errors import ConfigurationError
+from fanout.resolver_settings import FunctionSettings, ResolverSettings
+from fanout.resolvers.modules import check_modules, rewrite_module
+from fanout.resolvers.sandbox import Limits
+from fanout.schema import ApiSchema
+from fanout.settings import Settings
+
+NONE: Final = "NONE"
+"""The data source that every function has unless another is set: it gives back the request's `payload`."""
+_FUNCTIONS: Final = "functions"
+_IGNORED: Final = re.compile(r"\..*|.*\.map|.*\.d\.ts|README.*|package.*\.json|tsconfig.*\.json|node_modules")
+_TYPESCRIPT: Final = (".ts", ".mts", ".tsx")
+_OTHER_JAVASCRIPT: Final = (".mjs", ".cjs", ".jsx")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One file.
+
+    Args:
+        name: its path in the folder, as the log calls it.
+        body: what a sandbox makes it from.
+        mentions_selection: its text names the selection of `ctx.info`, so that it has to be worked out.
+    """
+
+    name: str
+    body: str = field(repr=False)
+    mentions_selection: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A module with a request and a response, and what stands between them.
+
+    Args:
+        module: exports both.
+        data_source: a name of the configuration's, or NONE.
+    """
+
+    module: Module
+    data_source: str = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Functions one after the other.
+
+    Args:
+        before: exports `request`, which is called first; None: there is no such step.
+        functions: in order.
+        after: exports `response`, which is called last; None: the last function's result is the field's.
+    """
+
+    before: Module | None
+    functions: tuple[Function, ...]
+    after: Module | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverCode:
+    """All resolvers of an API, checked: equal where they would do the same.
+
+    Args:
+        fields: by type and field.
+    """
+
+    fields: Mapping[tuple[str, str], Function | Pipeline]
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        """Every module that is in use, by its name."""
+        return {module.name: module for code in self.fields.values() for module in list_modules(code)}
+
+    def describe(self) -> list[str]:
+        """A line per field, in the order of names: what resolves it."""
+        return [f"{type_}.{name}: {_describe(code)}" for (type_, name), code in sorted(self.fields.items())]
+
+
+def list_modules(code: Function | Pipeline) -> Iterator[Module]:
+    """The modules of one field's resolver, in the order in which they are called."""
+    if isinstance(code, Function):
+        yield code.module
+        return
+    if code.before:
+        yield code.before
+    for function in code.functions:
+        yield function.module
+    if code.after:
+        yield code.after
+
+
+def compute_version(code: Function | Pipeline, settings: Settings) -> str:
+    """Equal for equal code, settings and library; holds no secret, and does not change with one."""
+    digest = hashlib.sha256(_read_library())
+    for module in list_modules(code):
+        digest.update(f"\0{module.name}\0{module.body}".encode())
+    functions = (code,) if isinstance(code, Function) else code.functions
+    for function in functions:
+        source = settings.data_source.get(function.data_source)
+        digest.update(f"\0{function.data_source}\0{source.model_dump_json() if source else ''}".encode())
+    digest.update(repr((_describe(code), sorted(settings.environment_variables.items()))).encode())
+    return digest.hexdigest()
+
+
+def read_directory(path: Path, settings: Settings, schema: ApiSchema) -> ResolverCode:
+    """Read and check the resolvers of an API; runs the top level of each module, within the limits of a call.
+
+    Takes about 10 ms for each module: not to be called on an event loop.
+
+    Args:
+        path: the folder.
+        settings: what is set for single resolvers, data sources, limits.
+        schema: checked.
+
+    Raises:
+        ConfigurationError: the first thing that is wrong, with file, and line and column where they are known.
+    """
+    return _Reading(path, settings, schema).read()
+
+
+class _Reading:
+    """One reading of the folder."""
+
+    def __init__(self, path: Path, settings: Settings, schema: ApiSchema) -> None:
+        self._path = path
+        self._settings = settings
+        self._schema = schema
+        self._modules: dict[Path, Module] = {}
+        self._wanted: dict[Path, list[str]] = {}  # what each has to export
+
+    def read(self) -> ResolverCode:
+        fields: dict[tuple[str, str], Function | Pipeline] = {}
+        entries = self._list(self._path)
+        for entry in entries:
+            if entry.name == _FUNCTIONS and entry.is_dir():
+                continue
+            type_, name = self._read_field(entry)
+            if entry.is_dir() and entry.with_name(f"{entry.name}.js") in entries:
+                raise ConfigurationError(f"{entry}.js: {type_}.{name} has a module and a folder: leave one of them out")
+            fields[type_, name] = self._read_code(entry, f"{type_}.{name}")
+        for key in self._settings.resolver:
+            if tuple(key.split(".")) not in fields:
+                raise ConfigurationError(
+                    f'[resolver."{key}"]: {self._path} has neither {key}.js nor a folder {key}: '
+                    f"add one, or take the setting out{_suggest(key, ['.'.join(each) for each in fields])}"
+                )
+        self._check_exports()
+        return ResolverCode(fields)
+
+    def _list(self, folder: Path) -> list[Path]:
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise ConfigurationError(f"{folder}: cannot read the resolvers: {error.strerror}") from None
+        kept = [entry for entry in entries if not _IGNORED.fullmatch(entry.name)]
+        names = {entry.name for entry in kept}
+        for entry in kept:
+            if entry.suffix in _TYPESCRIPT and f"{entry.stem}.js" not in names:
+                raise ConfigurationError(
+                    f"{entry}: TypeScript is not run: compile it to {entry.stem}.js with esbuild, see docs/resolvers.md"
+                )
+            if entry.suffix in _OTHER_JAVASCRIPT:
+                raise ConfigurationError(f"{entry}: call it {entry.stem}.js: every resolver is an ES module")
+        return [entry for entry in kept if entry.suffix not in _TYPESCRIPT]
+
+    def _read_field(self, entry: Path) -> tuple[str, str]:
+        """Which field a file or folder is for."""
+        name = entry.name if entry.is_dir() else entry.name.removesuffix(".js")
+        if not entry.is_dir() and entry.suffix != ".js":
+            raise ConfigurationError(f"{entry}: not a resolver: call it Type.field.js, or take it out of the folder")
+        type_name, dot, field_name = name.partition(".")
+        if not dot or "." in field_name:
+            raise ConfigurationError(
+                f"{entry}: name it by its field, like Mutation.createMessage{'' if entry.is_dir() else '.js'}; "
+                f"functions of pipelines belong in a pipeline's folder, or in {self._path / _FUNCTIONS}"
+            )
+        types = self._schema.graphql.type_map
+        type_ = types.get(type_name)
+        if not isinstance(type_, GraphQLObjectType) or type_name.startswith("__"):
+            objects = [each for each, kind in types.items() if isinstance(kind, GraphQLObjectType)]
+            raise ConfigurationError(
+                f"{entry}: the schema has no object type {type_name!r}{_suggest(type_name, objects)}"
+            )
+        if field_name not in type_.fields:
+            raise ConfigurationError(
+                f"{entry}: {type_name} has no field {field_name!r}{_suggest(field_name, list(type_.fields))}"
+            )
+        return type_name, field_name
+
+    def _read_code(self, entry: Path, key: str) -> Function | Pipeline:
+        settings = self._settings.resolver.get(key, ResolverSettings())
+        if entry.is_dir():
+            return self._read_pipeline(entry, key, settings)
+        if settings.functions:
+            raise ConfigurationError(
+                f'[resolver."{key}"] functions: {entry} is a module; of a pipeline make it the folder {key}'
+            )
+        source = self._find_source(settings.data_source, f'[resolver."{key}"] data_source')
+        return Function(self._read_module(entry, "request", "response"), source)
+
+    def _read_pipeline(self, folder: Path, key: str, settings: ResolverSettings) -> Pipeline:
+        where = f'[resolver."{key}"]'
+        if not settings.functions:
+            raise ConfigurationError(
+                f'{folder}: a pipeline has functions in an order: set {where} functions = ["NAME", ...] '
+                "in the configuration file"
+            )
+        if settings.data_source is not None:
+            raise ConfigurationError(
+                f"{where} data_source: a pipeline's functions have data sources: "
+                'functions = [{ name = "NAME", data_source = "..." }]'
+            )
+        before, after = self._read_steps(folder)
+        named = [FunctionSettings(name=each) if isinstance(each, str) else each for each in settings.functions]
+        functions = tuple(self._read_function(folder, each, where) for each in named)
+        known = {"resolver", "before", "after", *(each.name for each in named)}
+        for entry in self._list(folder):
+            if entry.suffix != ".js" or not entry.is_file() or entry.stem not in known:
+                raise ConfigurationError(
+                    f"{entry}: no function of {where} functions: name it there, or take it out of the folder"
+                )
+        return Pipeline(before, functions, after)
+
+    def _read_steps(self, folder: Path) -> tuple[Module | None, Module | None]:
+        both, before, after = (folder / f"{name}.js" for name in ("resolver", "before", "after"))
+        if both.is_file():
+            for other in (before, after):
+                if other.is_file():
+                    raise ConfigurationError(f"{other}: {both.name} has this step, too: leave one of the two out")
+            module = self._read_module(both, "request", "response")
+            return module, module
+        return (
+            self._read_module(before, "request") if before.is_file() else None,
+            self._read_module(after, "response") if after.is_file() else None,
+        )
+
+    def _read_function(self, folder: Path, settings: FunctionSettings, where: str) -> Function:
+        name = settings.name
+        if not re.fullmatch(r"[\w-]+", name) or name in ("resolver", "before", "after"):
+            raise ConfigurationError(f"{where} functions: {name!r} cannot be a function's name")
+        places = [folder / f"{name}.js", self._path / _FUNCTIONS / f"{name}.js"]
+        found = [place for place in places if place.is_file()]
+        if not found:
+            source = next((place.with_suffix(".ts") for place in places if place.with_suffix(".ts").is_file()), None)
+            if source is not None:
+                self._list(source.parent)  # tells what to do with it
+            raise ConfigurationError(f"{where} functions: {name!r} is neither {places[0]} nor {places[1]}")
+        source_name = self._find_source(settings.data_source, f"{where} functions: data_source of {name!r}")
+        return Function(self._read_module(found[0], "request", "response"), source_name)
+
+    def _find_source(self, name: str | None, where: str) -> str:
+        if name is None or name == NONE:
+            return NONE
+        if name not in self._settings.data_source:
+            known = ", ".join([*self._settings.data_source, NONE])
+            raise ConfigurationError(
+                f"{where}: there is no data source {name!r} but {known}: give [data_source.{name}] a type and an "
+                "endpoint in the configuration file"
+            )
+        return name
+
+    def _read_module(self, path: Path, *exports: str) -> Module:
+        self._wanted.setdefault(path, []).extend(exports)
+        if path not in self._modules:
+            try:
+                text = path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise ConfigurationError(f"{path}: cannot read the resolver: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ConfigurationError(f"{path}: the resolver is not UTF-8 text") from None
+            name = path.relative_to(self._path).as_posix()
+            self._modules[path] = Module(name, rewrite_module(text, str(path)), "selectionSet" in text)
+        return self._modules[path]
+
+    def _check_exports(self) -> None:
+        bodies = {str(path): module.body for path, module in self._modules.items()}
+        handlers = check_modules(bodies, read_limits(self._settings)) if bodies else {}
+        for path, wanted in self._wanted.items():
+            there = handlers[str(path)]
+            missing = [name for name in dict.fromkeys(wanted) if name not in there]
+            if missing:
+                raise ConfigurationError(
+                    f"{path}: exports no {' and no '.join(missing)}: "
+                    f"write `export function {missing[0]}(ctx) {{ ... }}`"
+                )
+
+
+def read_limits(settings: Settings) -> Limits:
+    """What one call may take."""
+    return Limits(
+        time_ms=settings.resolver_time_limit_ms,
+        memory_bytes=settings.resolver_memory_bytes,
+        stack_bytes=settings.resolver_stack_bytes,
+    )
+
+
+def _describe(code: Function | Pipeline) -> str:
+    if isinstance(code, Function):
+        return _describe_function(code)
+    steps = [code.before.name] if code.before else []
+    steps += [_describe_function(each) for each in code.functions]
+    return " -> ".join([*steps, code.after.name] if code.after else steps)
+
+
+def _describe_function(function: Function) -> str:
+    return f"{function.module.name} ({function.data_source})"
+
+
+def _suggest(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+@cache
+def _read_library() -> bytes:
+    folder = files("fanout.resolvers") / "library"
+    texts = {each.name: each.read_bytes() for each in folder.iterdir() if each.name.endswith(".js")}
+    return b"\0".join(text for _, text in sorted(texts.items()))

@@ -1,0 +1,227 @@
+"""Resolves one field by its code: request, data source, response; pipelines. Knows no process and no kind of source.
+
+Sources: AppSync developer guide, "JavaScript resolvers overview", "Runtime utilities" and "Extensions".
+
+What ends a field's resolution: `util.error` in any stage, what a stage throws, and limits. A data source that fails
+does not: the response handler finds it in `ctx.error` and says what it means; if it says nothing, its value is the
+field's, and the client learns of no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from fanout.resolvers.context import ContextBuilder
+from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRequest
+from fanout.resolvers.directory import NONE, Function, Module, Pipeline
+from fanout.resolvers.log import ResolverLog
+from fanout.resolvers.sandbox import LimitExceeded
+from fanout.schema import Invalidate, Invocation, Resolved, ResolverFault
+
+MAX_INVALIDATIONS: Final = 5
+"""Of one field; who executes a request counts those of all its fields."""
+_LIMITS: Final = {"time": "time limit", "memory": "memory limit", "stack": "stack limit"}
+
+
+class Processes(Protocol):
+    """Where modules run."""
+
+    async def call(self, module: str, handler: str, context: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Pool.call`."""
+        ...
+
+
+class FieldResolver:
+    """Resolves one field.
+
+    Args:
+        code: what it is resolved by.
+        version: see `fanout.schema.Resolver`.
+        processes: where the code runs.
+        sources: data sources by name, all that the code names but NONE.
+        environment: `ctx.env`.
+        log: of what resolvers write, and of how they fail.
+    """
+
+    __slots__ = ("_code", "_environment", "_log", "_processes", "_sources", "_version")
+
+    def __init__(
+        self,
+        code: Function | Pipeline,
+        version: str,
+        processes: Processes,
+        sources: Mapping[str, DataSource],
+        environment: Mapping[str, str],
+        log: ResolverLog,
+    ) -> None:
+        self._code = code
+        self._version = version
+        self._processes = processes
+        self._sources = sources
+        self._environment = environment
+        self._log = log
+
+    @property
+    def version(self) -> str:
+        """Equal for equal code and settings."""
+        return self._version
+
+    async def resolve(self, invocation: Invocation) -> Resolved:
+        """Resolve the field once: one call of a process for each function on NONE, two for each on another source.
+
+        Raises:
+            ResolverFault: it said so, failed, or exceeded a limit.
+            Unavailable: too many calls are waiting already.
+        """
+        resolution = _Resolution(
+            self._processes, self._sources, ContextBuilder(invocation, self._environment), self._log
+        )
+        if isinstance(self._code, Function):
+            outcome = await resolution.run_function(self._code)
+        else:
+            outcome = await resolution.run_pipeline(self._code)
+        return resolution.build_result(outcome.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a stage came to.
+
+    Args:
+        value: JSON.
+        is_early: it ended by `runtime.earlyReturn`.
+        skip_to: END or NEXT, if it said so.
+    """
+
+    value: Any
+    is_early: bool = False
+    skip_to: str | None = None
+
+
+class _Resolution:
+    """One resolution of a field: what is passed on from stage to stage, and collected."""
+
+    def __init__(
+        self, processes: Processes, sources: Mapping[str, DataSource], contexts: ContextBuilder, log: ResolverLog
+    ) -> None:
+        self._processes = processes
+        self._sources = sources
+        self._contexts = contexts
+        self._log = log
+        self._stash: Mapping[str, Any] = {}
+        self._errors: list[ResolverFault] = []
+        self._filter: object = None
+        self._invalidation_filter: object = None
+        self._invalidations: list[Invalidate] = []
+
+    async def run_function(self, function: Function, previous: Mapping[str, Any] | None = None) -> _Outcome:
+        """Request, data source, response; an early return of the request skips the other two."""
+        if function.data_source == NONE:
+            return await self._call(function.module, "unit", previous)
+        asked = await self._call(function.module, "request", previous)
+        if asked.is_early:
+            return asked
+        fetched = await self._fetch(function, asked.value)
+        return await self._call(function.module, "response", previous, fetched)
+
+    async def run_pipeline(self, pipeline: Pipeline) -> _Outcome:
+        """Before, functions, after. An early return skips the rest of its function, or with END all to `after`.
+
+        In `before` END is what is meant where nothing is said; everywhere else NEXT.
+        """
+        outcome = _Outcome(None)
+        ends = False
+        if pipeline.before:
+            outcome = await self._call(pipeline.before, "request", None)
+            ends = outcome.is_early and outcome.skip_to != "NEXT"
+        for function in () if ends else pipeline.functions:
+            outcome = await self.run_function(function, {"result": outcome.value})
+            if outcome.is_early and outcome.skip_to == "END":
+                break
+        if pipeline.after is None:
+            return outcome
+        return await self._call(pipeline.after, "response", {"result": outcome.value}, {"result": outcome.value})
+
+    def build_result(self, value: Any) -> Resolved:
+        """All that was collected, with the value."""
+        return Resolved(
+            value,
+            errors=tuple(self._errors),
+            filter=self._filter,
+            invalidation_filter=self._invalidation_filter,
+            invalidations=tuple(self._invalidations),
+        )
+
+    async def _fetch(self, function: Function, request: Any) -> dict[str, Any]:
+        try:
+            return {"result": await self._sources[function.data_source].invoke(request)}
+        except DataSourceError as error:
+            self._log.note_source(function.module.name, function.data_source, error)
+            return {"result": None, "error": {"message": error.message, "type": error.type}}
+        except InvalidRequest as error:
+            raise self._fail(str(error), "BadRequest") from None
+
+    async def _call(
+        self,
+        module: Module,
+        handler: str,
+        previous: Mapping[str, Any] | None,
+        fetched: Mapping[str, Any] | None = None,
+    ) -> _Outcome:
+        context = self._contexts.build(
+            stash=self._stash,
+            wants_selection=module.mentions_selection,
+            previous=previous,
+            fetched=fetched,
+            errors=[{"message": error.message, "type": error.error_type} for error in self._errors],
+        )
+        try:
+            envelope = await self._processes.call(module.name, handler, context)
+        except LimitExceeded as error:
+            self._log.note_failure(module, f"a limit was exceeded: {error}")
+            which = _LIMITS.get(str(error))
+            raise self._fail(f"The resolver exceeded its {which}." if which else "Runtime Error", "Code") from None
+        self._log.note_lines(module, envelope.get("logs") or ())
+        self._errors += [_read_error(each) for each in envelope.get("errors") or ()]
+        if "failure" in envelope:
+            self._log.note_failure(module, envelope["failure"], envelope.get("stack", ""))
+            raise self._fail("Runtime Error", "Code")
+        if "error" in envelope:
+            raise _read_error(envelope["error"], appended=tuple(self._errors))
+        stash = envelope.get("stash")
+        self._stash = stash if isinstance(stash, dict) else {}
+        self._collect(envelope.get("extensions") or {})
+        return _Outcome(envelope.get("value"), "early" in envelope, envelope.get("early"))
+
+    def _collect(self, extensions: Mapping[str, Any]) -> None:
+        self._filter = extensions.get("filter", self._filter)
+        self._invalidation_filter = extensions.get("invalidationFilter", self._invalidation_filter)
+        for wish in extensions.get("invalidations", ()):
+            match wish:
+                case {"subscriptionField": str(field), "payload": dict(payload)}:
+                    invalidation = Invalidate(field, payload)
+                case _:
+                    raise self._fail(
+                        "extensions.invalidateSubscriptions takes { subscriptionField: name, payload: object }.",
+                        "BadRequest",
+                    )
+            if invalidation not in self._invalidations:
+                self._invalidations.append(invalidation)
+        if len(self._invalidations) > MAX_INVALIDATIONS:
+            raise self._fail(f"A request can invalidate subscriptions at most {MAX_INVALIDATIONS} times.", "BadRequest")
+
+    def _fail(self, message: str, error_type: str) -> ResolverFault:
+        return ResolverFault(message, error_type=error_type, appended=tuple(self._errors))
+
+
+def _read_error(error: Mapping[str, Any], appended: Sequence[ResolverFault] = ()) -> ResolverFault:
+    """A described error of the library, see `host.js`."""
+    return ResolverFault(
+        error.get("message") or "",
+        error_type=error.get("type"),
+        data=error.get("data"),
+        error_info=error.get("info"),
+        appended=tuple(appended),
+    )

@@ -1,0 +1,155 @@
+"""What runs the resolvers of an API: their code, the processes it runs in, its data sources; replaced as a whole.
+
+A reload makes a new one beside the one that serves. Requests that have begun by the former end by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+
+from fanout.errors import ConfigurationError
+from fanout.resolvers.data_sources import DataSource
+from fanout.resolvers.directory import ResolverCode, compute_version, read_directory, read_limits
+from fanout.resolvers.http_source import HttpClient, HttpSource
+from fanout.resolvers.log import ResolverLog
+from fanout.resolvers.pool import Pool
+from fanout.resolvers.resolver import FieldResolver
+from fanout.schema import ApiSchema, Resolvers
+from fanout.settings import RESOLVER_SETTINGS, Settings
+
+
+def load_resolvers(settings: Settings, schema: ApiSchema) -> ResolverCode:
+    """Read and check the resolvers that the settings name; without a directory there are none.
+
+    Raises:
+        ConfigurationError: see `read_directory`, or settings for resolvers of no directory.
+    """
+    if settings.resolvers is None:
+        for key in settings.resolver:
+            raise ConfigurationError(
+                f'[resolver."{key}"]: give the directory of the resolvers, by `resolvers` or --resolvers'
+            )
+        return ResolverCode({})
+    return read_directory(settings.resolvers, settings, schema)
+
+
+class Runtime:
+    """Processes and data sources for the code of one API.
+
+    Nothing runs before `start`, and nothing ever where no field has code.
+
+    Args:
+        code: checked.
+        settings: limits, data sources and environment.
+        client: for data sources on HTTP.
+        log: of the resolvers.
+    """
+
+    def __init__(self, code: ResolverCode, settings: Settings, client: HttpClient, log: ResolverLog) -> None:
+        self.code = code
+        """What they are made from."""
+        self._settings = tuple(getattr(settings, name) for name in RESOLVER_SETTINGS)
+        bodies = {name: module.body for name, module in code.modules.items()}
+        self._pool = Pool(
+            bodies, read_limits(settings), settings.resolver_processes, settings.max_waiting_resolver_calls
+        )
+        sources: dict[str, DataSource] = {
+            name: HttpSource(name, each, client) for name, each in settings.data_source.items()
+        }
+        self._has_code = bool(code.fields)
+        self._is_started = False
+        environment = MappingProxyType(settings.environment_variables)
+        self.resolvers: Resolvers = {
+            key: FieldResolver(each, compute_version(each, settings), self._pool, sources, environment, log)
+            for key, each in code.fields.items()
+        }
+        """By type and field."""
+
+    def does_the_same(self, other: Runtime) -> bool:
+        """Whether both are made from equal code and settings, secrets included."""
+        return (self.code, self._settings) == (other.code, other._settings)
+
+    def start(self) -> None:
+        """Start the processes on the running loop, once; calls wait until one is up."""
+        if self._has_code and not self._is_started:
+            self._is_started = True
+            self._pool.start()
+
+    async def close(self) -> None:
+        """Let calls under way end, then end the processes."""
+        if self._is_started:
+            await self._pool.close()
+
+
+class RuntimeHost:
+    """Holds the runtime that serves, and former ones as long as requests may still go on by them.
+
+    Args:
+        settings: as they are when the process starts.
+        schema: checked.
+
+    Raises:
+        ConfigurationError: see `load_resolvers`.
+    """
+
+    def __init__(self, settings: Settings, schema: ApiSchema) -> None:
+        self._client = HttpClient()
+        self._log = ResolverLog()
+        self._longest_request_s = settings.request_execution_timeout_ms / 1000
+        self._current = self._build(settings, schema)
+        self._started: set[Runtime] = set()
+        self._retiring: dict[Runtime, asyncio.Task[None]] = {}
+
+    @property
+    def resolvers(self) -> Resolvers:
+        """Those that serve."""
+        return self._current.resolvers
+
+    def describe(self) -> list[str]:
+        """A line per field, for people: what resolves it."""
+        return self._current.code.describe()
+
+    def prepare(self, settings: Settings, schema: ApiSchema) -> Runtime:
+        """What is to serve by these settings: the current one where nothing has changed. Not for an event loop.
+
+        Raises:
+            ConfigurationError: see `load_resolvers`.
+        """
+        built = self._build(settings, schema)
+        return self._current if built.does_the_same(self._current) else built
+
+    def is_current(self, runtime: Runtime) -> bool:
+        """Whether it is the one that serves."""
+        return runtime is self._current
+
+    def start(self, runtime: Runtime | None = None) -> None:
+        """Let a runtime (the current one) be called from now on."""
+        runtime = runtime or self._current
+        runtime.start()
+        self._started.add(runtime)
+
+    def replace(self, runtime: Runtime) -> None:
+        """Serve by a started runtime from now on; the others end when all requests that began by them have ended."""
+        self._current = runtime
+        for former in self._started - {runtime} - self._retiring.keys():
+            self._retiring[former] = asyncio.get_running_loop().create_task(self._retire(former))
+
+    async def stop(self) -> None:
+        """End all processes and connections."""
+        for task in self._retiring.values():
+            task.cancel()
+        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
+        for runtime in list(self._started):
+            await runtime.close()
+        self._started.clear()
+        await self._client.close()
+
+    async def _retire(self, runtime: Runtime) -> None:
+        await asyncio.sleep(self._longest_request_s)
+        await runtime.close()
+        self._started.discard(runtime)
+        del self._retiring[runtime]
+
+    def _build(self, settings: Settings, schema: ApiSchema) -> Runtime:
+        return Runtime(load_resolvers(settings, schema), settings, self._client, self._log)

@@ -1,0 +1,274 @@
+"""The stages of a resolver, by code as AppSync's users write it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
+from fanout.resolvers.log import ResolverLog
+from fanout.resolvers.resolver import FieldResolver
+from fanout.resolvers.sandbox import LimitExceeded
+from fanout.schema import Invalidate, Invocation, Resolved, ResolverFault
+from tests.fanout.resolvers.written import Inline, invoke, read
+
+IMPORT = "import { util, extensions, runtime } from '@aws-appsync/utils';\n"
+SETTINGS = {"data_source": {"orders": {"type": "HTTP", "endpoint": "https://orders.example.com"}}}
+
+
+class Orders:
+    """A data source that the test can make fail."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.failure: Exception | None = None
+
+    async def invoke(self, request: Any) -> Any:
+        self.asked.append(request)
+        if self.failure is not None:
+            raise self.failure
+        return {"statusCode": 200, "body": "stored"}
+
+
+class Resolving:
+    """A resolver of Mutation.create from files."""
+
+    def __init__(self, folder: Path, modules: dict[str, str], **settings: Any) -> None:
+        code = read(folder, {name: IMPORT + text for name, text in modules.items()}, **SETTINGS | settings)
+        self.processes = Inline(code)
+        self.orders = Orders()
+        (field,) = code.fields.values()
+        self.resolver = FieldResolver(
+            field, "v1", self.processes, {"orders": self.orders}, {"TABLE": "t"}, ResolverLog()
+        )
+
+    async def resolve(self, invocation: Invocation | None = None) -> Resolved:
+        return await self.resolver.resolve(invocation or invoke({"id": "a"}))
+
+    @property
+    def called(self) -> list[str]:
+        return [f"{name.removesuffix('.js').rpartition('/')[2]} {handler}" for name, handler, _ in self.processes.calls]
+
+
+def unit(folder: Path, request: str, response: str = "return ctx.result;", source: str = "") -> Resolving:
+    text = f"export function request(ctx) {{ {request} }}\nexport function response(ctx) {{ {response} }}"
+    settings = {"resolver": {"Mutation.create": {"data_source": source}}} if source else {}
+    return Resolving(folder, {"Mutation.create.js": text}, **settings)
+
+
+def pipeline(folder: Path, modules: dict[str, str], functions: list[Any]) -> Resolving:
+    files = {f"Mutation.create/{name}.js": text for name, text in modules.items()}
+    return Resolving(folder, files, resolver={"Mutation.create": {"functions": functions}})
+
+
+def function(request: str, response: str = "return ctx.result;") -> str:
+    return f"export function request(ctx) {{ {request} }}\nexport function response(ctx) {{ {response} }}"
+
+
+async def test_on_none_both_handlers_are_one_call(tmp_path: Path) -> None:
+    resolving = unit(tmp_path, "return { payload: { id: ctx.args.id, table: ctx.env.TABLE } };")
+    assert (await resolving.resolve()).value == {"id": "a", "table": "t"}
+    assert resolving.called == ["Mutation.create unit"]
+    assert resolving.resolver.version == "v1"
+
+
+async def test_a_data_source_stands_between_the_handlers(tmp_path: Path) -> None:
+    resolving = unit(
+        tmp_path, "ctx.stash.seen = 1; return { method: 'GET' };", "return [ctx.result.body, ctx.stash.seen];", "orders"
+    )
+    assert (await resolving.resolve()).value == ["stored", 1]
+    assert resolving.called == ["Mutation.create request", "Mutation.create response"]
+    assert resolving.orders.asked == [{"method": "GET"}]
+
+
+async def test_what_fails_a_data_source_is_the_response_handlers_to_judge(tmp_path: Path) -> None:
+    forgiving = unit(tmp_path, "return {};", "return ctx.error ? ctx.error.type : ctx.result;", "orders")
+    forgiving.orders.failure = DataSourceError("It is down.", "DataSource:Unavailable")
+    resolved = await forgiving.resolve()
+    assert (resolved.value, resolved.errors) == ("DataSource:Unavailable", ())
+    strict = unit(
+        tmp_path, "return {};", "if (ctx.error) util.error(ctx.error.message, ctx.error.type, ctx.result);", "orders"
+    )
+    strict.orders.failure = forgiving.orders.failure
+    with pytest.raises(ResolverFault, match="It is down") as caught:
+        await strict.resolve()
+    assert caught.value.error_type == "DataSource:Unavailable"
+
+
+async def test_a_request_that_cannot_be_made_is_the_fields_error(tmp_path: Path) -> None:
+    resolving = unit(tmp_path, "return {};", "return 1;", "orders")
+    resolving.orders.failure = InvalidRequest("There is no method.")
+    with pytest.raises(ResolverFault, match=r"There is no method\."):
+        await resolving.resolve()
+    assert resolving.called == ["Mutation.create request"]
+
+
+async def test_errors_are_told_with_all_that_was_added_before(tmp_path: Path) -> None:
+    adding = unit(tmp_path, "util.appendError('First', 'A', { id: 1 }, [2]); return { payload: 5 };")
+    resolved = await adding.resolve()
+    assert resolved.value == 5
+    (error,) = resolved.errors
+    assert (error.message, error.error_type, error.data, error.error_info) == ("First", "A", {"id": 1}, [2])
+    ending = unit(tmp_path, "util.appendError('First', 'A'); return {};", "util.error('Second', 'B', 3, 4);", "orders")
+    with pytest.raises(ResolverFault, match="Second") as caught:
+        await ending.resolve()
+    assert (caught.value.error_type, caught.value.data, caught.value.error_info) == ("B", 3, 4)
+    assert [each.message for each in caught.value.appended] == ["First"]
+    assert ending.processes.calls[1][2]["outErrors"] == [{"message": "First", "type": "A"}]
+
+
+async def test_what_is_thrown_is_told_to_the_log_and_not_to_the_client(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resolving = unit(tmp_path, "return { payload: 1 };", "\n  return ctx.nothing.here;")
+    with pytest.raises(ResolverFault, match=r"^Runtime Error$") as caught:
+        await resolving.resolve()
+    assert caught.value.error_type == "Code"
+    assert "Mutation.create.js:4:" in caplog.text
+    assert "cannot read property 'here' of undefined" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("time", "The resolver exceeded its time limit."),
+        ("memory", "The resolver exceeded its memory limit."),
+        ("stack", "The resolver exceeded its stack limit."),
+        ("process", "Runtime Error"),
+    ],
+)
+async def test_limits_are_named(tmp_path: Path, limit: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    resolving = unit(tmp_path, "return {};")
+
+    async def call(*_: object) -> dict[str, Any]:
+        raise LimitExceeded(limit)
+
+    resolving.processes.call = call  # type: ignore[method-assign]
+    with pytest.raises(ResolverFault) as caught:
+        await resolving.resolve()
+    assert (caught.value.message, caught.value.error_type) == (message, "Code")
+    assert f"Mutation.create.js: a limit was exceeded: {limit}" in caplog.text
+
+
+async def test_what_a_resolver_writes_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await unit(tmp_path, "console.log('seen', { id: 1 }); return {};").resolve()
+    assert 'Mutation.create.js: seen {"id":1}' in caplog.text
+
+
+async def test_extensions_are_collected(tmp_path: Path) -> None:
+    resolving = unit(
+        tmp_path,
+        "extensions.setSubscriptionFilter({ a: 1 }); extensions.setSubscriptionInvalidationFilter({ b: 2 });return {};",
+        "extensions.invalidateSubscriptions({ subscriptionField: 'onCreate', payload: { id: 1 } });"
+        "extensions.invalidateSubscriptions({ subscriptionField: 'onCreate', payload: { id: 1 } }); return null;",
+        "orders",
+    )
+    resolved = await resolving.resolve()
+    assert (resolved.filter, resolved.invalidation_filter) == ({"a": 1}, {"b": 2})
+    assert resolved.invalidations == (Invalidate("onCreate", {"id": 1}),)
+
+
+async def test_a_field_invalidates_at_most_five_times_over_all_stages(tmp_path: Path) -> None:
+    invalidate = (
+        "for (const id of {ids}) {{"
+        "  extensions.invalidateSubscriptions({{ subscriptionField: 'onCreate', payload: {{ id }} }});"
+        "}} return {{}};"
+    )
+    first, second = invalidate.format(ids="[1, 2, 3]"), invalidate.format(ids="[3, 4, 5]")
+    assert len((await unit(tmp_path, first, second, "orders").resolve()).invalidations) == 5
+    with pytest.raises(ResolverFault, match="at most 5 times"):
+        await unit(tmp_path, first, invalidate.format(ids="[4, 5, 6]"), "orders").resolve()
+
+
+async def test_a_pipeline_passes_results_and_stash_on(tmp_path: Path) -> None:
+    resolving = pipeline(
+        tmp_path,
+        {
+            "resolver": function(
+                "ctx.stash.order = ['before']; return 'b';", "return [ctx.prev.result, ctx.stash.order];"
+            ),
+            "one": function("ctx.stash.order.push(ctx.prev.result); return { payload: 1 };"),
+            "two": function("ctx.stash.order.push(ctx.prev.result); return {};", "return ctx.result.body;"),
+        },
+        ["one", {"name": "two", "data_source": "orders"}],
+    )
+    assert (await resolving.resolve()).value == ["stored", ["before", "b", 1]]
+    assert resolving.called == ["resolver request", "one unit", "two request", "two response", "resolver response"]
+
+
+async def test_without_after_the_last_function_is_the_result(tmp_path: Path) -> None:
+    resolving = pipeline(tmp_path, {"one": function("return { payload: 7 };")}, ["one"])
+    assert (await resolving.resolve()).value == 7
+
+
+RETURN = "runtime.earlyReturn('early'{options});"
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "called"),
+    [
+        ("before", "", ["before request", "after response"]),
+        ("before", ", { skipTo: 'END' }", ["before request", "after response"]),
+        (
+            "before",
+            ", { skipTo: 'NEXT' }",
+            ["before request", "one request", "one response", "two unit", "after response"],
+        ),
+        ("one", "", ["before request", "one request", "two unit", "after response"]),
+        ("one", ", { skipTo: 'NEXT' }", ["before request", "one request", "two unit", "after response"]),
+        ("one", ", { skipTo: 'END' }", ["before request", "one request", "after response"]),
+        ("two", "", ["before request", "one request", "one response", "two unit", "after response"]),
+    ],
+)
+async def test_an_early_return_skips_what_it_says(tmp_path: Path, where: str, options: str, called: list[str]) -> None:
+    early = RETURN.replace("{options}", options)
+    resolving = pipeline(
+        tmp_path,
+        {
+            "before": f"export function request(ctx) {{ {early if where == 'before' else 'return 0;'} }}",
+            "after": "export function response(ctx) { return ctx.prev.result; }",
+            "one": function(early if where == "one" else "return {};", "return 1;"),
+            "two": function(early if where == "two" else "return { payload: ctx.prev.result };", "return ctx.result;"),
+        },
+        [{"name": "one", "data_source": "orders"}, "two"],
+    )
+    resolved = await resolving.resolve()
+    assert resolving.called == called
+    assert resolved.value == (1 if (where, options) == ("before", ", { skipTo: 'NEXT' }") else "early")
+
+
+async def test_an_early_return_of_a_unit_resolver_is_its_result(tmp_path: Path) -> None:
+    resolving = unit(tmp_path, "runtime.earlyReturn({ id: 1 });", "return 'never';", "orders")
+    assert (await resolving.resolve()).value == {"id": 1}
+    assert not resolving.orders.asked
+
+
+async def test_an_error_in_any_stage_ends_the_field(tmp_path: Path) -> None:
+    modules = {
+        "before": "export function request(ctx) { return 0; }",
+        "one": function("return {};", "util.error('Stop', 'Here');"),
+        "two": function("return {};"),
+        "after": "export function response(ctx) { return 1; }",
+    }
+    resolving = pipeline(tmp_path, modules, ["one", "two"])
+    with pytest.raises(ResolverFault, match="Stop"):
+        await resolving.resolve()
+    assert resolving.called == ["before request", "one unit"]
+
+
+async def test_the_selection_goes_to_modules_that_name_it(tmp_path: Path) -> None:
+    resolving = pipeline(
+        tmp_path,
+        {
+            "one": function("return { payload: ctx.info.selectionSetList };"),
+            "two": function("return { payload: ctx.prev };"),
+        },
+        ["one", "two"],
+    )
+    assert (await resolving.resolve()).value == {"result": ["id", "author", "author/name"]}
+    infos = [context["info"] for _, _, context in resolving.processes.calls]
+    assert ["selectionSetList" in info for info in infos] == [True, False]

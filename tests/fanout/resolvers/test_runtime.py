@@ -1,0 +1,106 @@
+"""What runs an API's resolvers: real processes, replaced as a whole, none where there is nothing to run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanout.errors import ConfigurationError, Unavailable
+from fanout.resolvers.runtime import RuntimeHost
+from fanout.settings import Settings
+from tests.fanout.resolvers.written import SCHEMA, UNIT, invoke, write
+
+
+def configure(folder: Path | None, **settings: Any) -> Settings:
+    return Settings.model_validate({"resolvers": folder, "resolver_processes": 1} | settings)
+
+
+@asynccontextmanager
+async def run(settings: Settings) -> AsyncIterator[RuntimeHost]:
+    host = RuntimeHost(settings, SCHEMA)
+    host.start()
+    try:
+        yield host
+    finally:
+        await asyncio.wait_for(host.stop(), 30)
+
+
+async def resolve(host: RuntimeHost) -> Any:
+    return (await host.resolvers["Mutation", "create"].resolve(invoke({"id": "a"}))).value
+
+
+async def test_fields_are_resolved_in_processes(tmp_path: Path) -> None:
+    async with run(configure(write(tmp_path, {"Mutation.create.js": UNIT}))) as host:
+        assert await resolve(host) == {"id": "a"}
+        assert host.describe() == ["Mutation.create: Mutation.create.js (NONE)"]
+        resolver = host.resolvers["Mutation", "create"]
+    with pytest.raises(Unavailable):
+        await resolver.resolve(invoke())
+
+
+async def test_nothing_runs_where_there_are_no_resolvers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def start(self: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("fanout.resolvers.pool.Pool.start", start)
+    for folder in (None, tmp_path):
+        async with run(configure(folder)) as host:
+            assert (host.resolvers, host.describe()) == ({}, [])
+
+
+def test_settings_for_resolvers_want_their_directory() -> None:
+    with pytest.raises(ConfigurationError, match=r"give the directory of the resolvers, by `resolvers` or --resolvers"):
+        RuntimeHost(configure(None, resolver={"Mutation.create": {}}), SCHEMA)
+
+
+async def test_what_is_the_same_is_kept(tmp_path: Path) -> None:
+    settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}))
+    async with run(settings) as host:
+        assert host.is_current(host.prepare(settings, SCHEMA))
+        signing = {"region": "r", "service": "s", "access_key_id": "A", "secret_access_key": "one"}
+        orders = {"type": "HTTP", "endpoint": "https://a", "signing": signing}
+        signed = configure(tmp_path, data_source={"orders": orders})
+        host.replace(host.prepare(signed, SCHEMA))
+        assert host.is_current(host.prepare(signed, SCHEMA))
+        signing["secret_access_key"] = "two"
+        assert not host.is_current(host.prepare(configure(tmp_path, data_source={"orders": orders}), SCHEMA))
+
+
+async def test_a_new_runtime_takes_over_and_the_former_ends_its_requests(tmp_path: Path) -> None:
+    settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}), request_execution_timeout_ms=1)
+    async with run(settings) as host:
+        former = host.resolvers["Mutation", "create"]
+        under_way = asyncio.ensure_future(former.resolve(invoke({"id": "a"})))
+        write(tmp_path, {"Mutation.create.js": UNIT.replace("return ctx.result", "return 'new'")})
+        runtime = host.prepare(settings, SCHEMA)
+        host.start(runtime)
+        assert await resolve(host) == {"id": "a"}
+        host.replace(runtime)
+        assert await resolve(host) == "new"
+        assert (await under_way).value == {"id": "a"}
+
+        async def is_closed() -> bool:
+            try:
+                await former.resolve(invoke())
+            except Unavailable:
+                return True
+            return False
+
+        closed: list[bool] = []
+        while not closed:
+            closed += [True] if await is_closed() else []
+        assert former.version != host.resolvers["Mutation", "create"].version
+
+
+async def test_what_cannot_be_read_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}))
+    async with run(settings) as host:
+        write(tmp_path, {"Mutation.create.js": "?"})
+        with pytest.raises(ConfigurationError, match=r"Mutation\.create\.js:1:"):
+            host.prepare(settings, SCHEMA)
+        assert await resolve(host) == {"id": "a"}
