@@ -28,6 +28,8 @@
     instruction: compile(`<\\?${NAME}(?=${SPACE}|\\?>)`),
     open: compile(`<${NAME}`),
     attribute: compile(`${SPACE}+${NAME}${SPACE}*=${SPACE}*(?:"([^<"]*)"|'([^<']*)')`),
+    // The whole tag where it has no attributes, as most have none.
+    bare: compile(`<${NAME}(/?)>`),
     openEnd: compile(`${SPACE}*(/?)>`),
     close: compile(`</${NAME}${SPACE}*>`),
   });
@@ -62,7 +64,8 @@
       this.text = (text[0] === "\uFEFF" ? text.slice(1) : text).replace(/\r\n?/g, "\n");
       this.at = 0;
       this.root = new Map();
-      // Elements that are open: name, members, and the text since the last markup that ends a run of it.
+      // Elements that are open: name, members, the text since the last markup that ends a run of it, and which parts of
+      // that are literal, if any.
       this.open = [];
     }
 
@@ -129,9 +132,9 @@
       } else if (starts("<![CDATA[")) {
         if (this.open.length === 0) this.fail("text outside of an element");
         this.at += 9;
-        const { run, literals } = this.open.at(-1);
-        literals.add(run.length);
-        run.push(this.until("]]>", "a CDATA section"));
+        const element = this.open.at(-1);
+        (element.literals ??= new Set()).add(element.run.length);
+        element.run.push(this.until("]]>", "a CDATA section"));
       } else if (starts("<!")) {
         this.fail("document types are not read");
       } else if (starts("<?")) {
@@ -147,13 +150,21 @@
 
     readOpen() {
       const start = this.at;
-      const found = this.match(grammar.open);
+      const bare = this.match(grammar.bare);
+      const found = bare ?? this.match(grammar.open);
       if (found === null) this.fail("`<` is not followed by a name");
       const [, name] = found;
       if (this.open.length === 0 && this.root.size > 0) this.fail("a second element at the top", start);
       if (this.open.length === MAX_DEPTH) this.fail(`elements are nested deeper than ${MAX_DEPTH}`, start);
       if (this.open.length) this.endRun(this.open.at(-1));
       const members = new Map();
+      const end = bare === null ? this.readAttributes(name, members, start) : bare[2];
+      this.open.push({ name, members, run: [], literals: null });
+      if (end) this.endElement();
+    }
+
+    // Up to the tag's end: `/` of an element without content, or nothing.
+    readAttributes(name, members, start) {
       for (let attribute = this.match(grammar.attribute); attribute; attribute = this.match(grammar.attribute)) {
         if (members.has(attribute[1])) this.fail(`the attribute ${attribute[1]} is there twice`, start);
         const raw = attribute[2] ?? attribute[3];
@@ -161,23 +172,26 @@
       }
       const end = this.match(grammar.openEnd);
       if (end === null) this.fail(`<${name}> has something else than attributes`);
-      this.open.push({ name, members, run: [], literals: new Set() });
-      if (end[1]) this.endElement();
+      return end[1];
     }
 
     readClose() {
-      const found = this.match(grammar.close);
       const name = this.open.at(-1)?.name;
-      if (found === null || found[1] !== name) this.fail(name === undefined ? "nothing is open" : `expected </${name}>`);
+      const usual = `</${name}>`;
+      if (name !== undefined && this.text.startsWith(usual, this.at)) this.at += usual.length;
+      else if (this.match(grammar.close)?.[1] !== name || name === undefined) {
+        this.fail(name === undefined ? "nothing is open" : `expected ${usual}`);
+      }
       this.endElement();
     }
 
     // Text up to markup that ends it. Literal parts stay as they are; other text loses the space around it.
     endRun(element) {
       const { run, literals } = element;
+      if (run.length === 0) return;
       element.run = [];
-      element.literals = new Set();
-      const value = literals.size
+      element.literals = null;
+      const value = literals
         ? run.filter((part, index) => literals.has(index) || trim(part) !== "").join("")
         : convert(trim(run.join("")));
       if (value !== "") add(element.members, "content", value);

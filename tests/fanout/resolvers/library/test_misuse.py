@@ -23,7 +23,7 @@ const request = () => Object.entries({ util, extensions, runtime, console }).fla
 return { request };
 """
 # What JSON cannot say stands for itself by its number in this list.
-MADE = "[undefined, NaN, () => 1, { toString: null, valueOf: null }, Object.create(null), new Array(3)]"
+MADE = "[undefined, NaN, () => 1, { toString: null, valueOf: null }, Object.create(null), new Array(3), 10n]"
 CALL = """
 const made = %s;
 const request = ({ args }) => {
@@ -53,7 +53,7 @@ VALUES: list[Any] = [
     ),
     *([], [None], [[[]]], [1, "a"], {}, PROTO, [PROTO], {"constructor": {"prototype": {"polluted": 1}}}),
     *({"toString": 1, "valueOf": 2, "length": -1}, {"and": [None]}, {"a": {"eq": PROTO}}, {"S": "{}"}),
-    *({"made": number} for number in range(6)),
+    *({"made": number} for number in range(7)),
 ]
 
 
