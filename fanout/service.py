@@ -269,6 +269,7 @@ async def _assemble(
         read_token=bus.history.read_token,
         recheck=api.recheck,
         holds=authorizer.holds,
+        longest_resolving_ms=settings.request_execution_timeout_ms,
     )
     gateway = Gateway(settings, authorize, subscriptions, wheel, metrics, limits, authorizer.holds)
     administration = Administration(

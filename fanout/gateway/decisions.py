@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fanout.errors import ClientFault, Unauthorized, Unavailable
@@ -63,6 +63,12 @@ class Planning(Waiting):
         self.is_own = is_own
 
 
+async def wait_for_plan(planned: Awaitable[Finish], longest_ms: int) -> Finish:
+    """Wait for a resolver, but no longer than a request may take; raises TimeoutError."""
+    async with asyncio.timeout(longest_ms / 1000):
+        return await planned
+
+
 def read_decision(deciding: asyncio.Future[Identity], holds: Holds) -> Identity | ClientFault:
     """Who it was found to be, or what the client is to be told instead.
 
@@ -83,6 +89,8 @@ def read_plan(planning: Planning, holds: Holds) -> Planned | ClientFault:
     `holds`: asked as by `read_decision`.
     """
     error = planning.future.exception()
+    if isinstance(error, TimeoutError):
+        return ClientFault("Execution timed out.", error_type="ExecutionTimeout", error_code=504)
     if error is not None:
         return _tell(
             error, "Too many subscriptions are being resolved, try again later.", "a resolver could not be run"

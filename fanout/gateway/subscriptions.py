@@ -20,7 +20,7 @@ from fanout.engine.registry import JoinParts
 from fanout.errors import BadRequest, ClientFault, SubscriptionEnded
 from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.calls import describe_subscribe
-from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan
+from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan, wait_for_plan
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
@@ -145,6 +145,7 @@ class Subscriptions:
         read_token: Callable[[str], Token],
         recheck: Recheck,
         holds: Holds,
+        longest_resolving_ms: int,
     ) -> None:
         self._registry = registry
         self._authorize = authorize
@@ -164,6 +165,7 @@ class Subscriptions:
         self._read_token = read_token
         self._recheck = recheck
         self._holds = holds
+        self._longest_resolving_ms = longest_resolving_ms
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool, bool], tuple[str, JoinParts]] = {}
 
@@ -217,7 +219,11 @@ class Subscriptions:
     def _await_plan(
         self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish], *, is_own: bool
     ) -> None:
-        planning = Planning(asyncio.ensure_future(planned), identity, is_own=is_own)
+        planning = Planning(
+            asyncio.get_running_loop().create_task(wait_for_plan(planned, self._longest_resolving_ms)),
+            identity,
+            is_own=is_own,
+        )
         subscriber.subscriptions[wish.id] = planning
         self.invalidations.begin(planning)
         planning.future.add_done_callback(functools.partial(self._planned, subscriber, wish, planning))

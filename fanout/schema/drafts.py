@@ -4,7 +4,7 @@ the resolver's errors. Knows no filters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from graphql import GraphQLField
 from fanout.errors import ClientFault
 from fanout.schema.plans import PlanSource
 from fanout.schema.projection import Projection
-from fanout.schema.resolving import Caller, Invocation, Resolver, ResolverFault, SelectionText
+from fanout.schema.resolving import Resolver, ResolverFault
 from fanout.schema.selection import Place
 
 _COUNTED: Final = frozenset({"Code", "Unauthorized"})
@@ -28,7 +28,7 @@ class Draft:
     Args:
         field_name: name of the subscription field.
         field: the field.
-        arguments: coerced, as JSON.
+        arguments: coerced; AWSJSON in them is text.
         projection: what is selected.
         source: what it was made from.
         resolver: what is to run for each subscriber; None: nothing is.
@@ -37,24 +37,11 @@ class Draft:
 
     field_name: str
     field: GraphQLField
-    arguments: Mapping[str, Any]
+    arguments: dict[str, Any]
     projection: Projection
     source: PlanSource
     resolver: Resolver | None
     filtered: tuple[Place, ...] = ()
-
-    def invoke(
-        self, type_name: str, caller: Caller, variables: Mapping[str, Any], describe: Callable[[], SelectionText]
-    ) -> Invocation:
-        """What the resolver is run with for one subscriber.
-
-        Args:
-            type_name: of the subscription type.
-            caller: who subscribes.
-            variables: as the client sent them.
-            describe: see `Invocation.describe_selection`.
-        """
-        return Invocation(type_name, self.field_name, self.arguments, None, caller, variables, describe)
 
 
 class RefusedByResolver(ClientFault):

@@ -68,12 +68,12 @@ class JsonArguments:
             and _holds_json([argument.type for argument in field.args.values()])
         }
 
-    def parse(self, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    def parse(self, parent: GraphQLObjectType, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Coerced arguments of a field as its resolver sees them; the given ones stay as they are."""
-        if (info.parent_type.name, info.field_name) not in self._holding:
+        if (parent.name, name) not in self._holding:
             return arguments
-        types = info.parent_type.fields[info.field_name].args
-        return {name: _parse_json(types[name].type, value) for name, value in arguments.items()}
+        types = parent.fields[name].args
+        return {key: _parse_json(types[key].type, value) for key, value in arguments.items()}
 
 
 class FieldCalls:
@@ -144,11 +144,11 @@ class FieldCalls:
         invocation = Invocation(
             info.parent_type.name,
             info.field_name,
-            self._json.parse(info, arguments),
+            self._json.parse(info.parent_type, info.field_name, arguments),
             source,
             self._caller,
             self._variables,
-            partial(describe_selection, info, self._document.fragments),
+            partial(describe_selection, info.field_nodes, self._document.fragments, info.variable_values),
         )
         resolved = await self._wait_for(resolver, invocation, info)
         self._take_invalidations(info, resolved.invalidations)

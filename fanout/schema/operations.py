@@ -23,7 +23,6 @@ from graphql import (
     SingleFieldSubscriptionsRule,
     VariableNode,
     get_variable_values,
-    print_ast,
     validate,
 )
 from graphql.execution.values import VariableValues
@@ -35,6 +34,7 @@ from fanout.schema.projection import Projection
 from fanout.schema.resolving import SelectionText
 from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import SelectionCompiler
+from fanout.schema.selection_text import describe_selection
 from fanout.schema.wording import MAX_SHOWN_ERRORS, SUBSCRIPTION_RULES, format_errors, reword_variable_errors
 from fanout.settings import Settings
 
@@ -52,7 +52,7 @@ class Operation:
         query: the document's text.
         node: the operation.
         fragments: of its document.
-        root: the node of the root field, with the arguments.
+        roots: the nodes of the root field: a document may select it in parts.
         field: the root field in the schema.
         conditions: names of the variables in `@include` and `@skip`.
         projections: by the values of `conditions`.
@@ -61,7 +61,7 @@ class Operation:
     query: str
     node: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
-    root: FieldNode
+    roots: tuple[FieldNode, ...]
     field: GraphQLField
     conditions: tuple[str, ...]
     projections: Lru[tuple[Any, ...], Projection]
@@ -71,12 +71,10 @@ class Operation:
         """Name of the root field."""
         return self.root.name.value
 
-    def describe_selection(self) -> SelectionText:
-        """What is selected below the root field, whatever `@include` and `@skip` come to; takes 0.1 ms."""
-        if self.root.selection_set is None:
-            return SelectionText((), "")
-        names = dict.fromkeys(_list_paths(self.root.selection_set, self.fragments, ""))
-        return SelectionText(tuple(names), print_ast(self.root.selection_set))
+    @property
+    def root(self) -> FieldNode:
+        """The first node of the root field: all have the same name and arguments."""
+        return self.roots[0]
 
 
 class OperationReader:
@@ -125,6 +123,11 @@ class OperationReader:
             raise refuse(reword_variable_errors(self._schema, operation.node, variables, values))
         return values
 
+    def describe_selection(self, query: str, name: str | None, variables: Mapping[str, Any]) -> SelectionText:
+        """What a valid operation selects below its root field with these variables."""
+        operation = self.read(query, name)
+        return describe_selection(operation.roots, operation.fragments, self.coerce_variables(operation, variables))
+
     def find_projection(self, operation: Operation, values: VariableValues) -> Projection:
         """What is selected with these variables: one object for all equal selections.
 
@@ -157,7 +160,7 @@ class OperationReader:
                 f"This is a {node.operation.value}: send it with POST to /graphql, "
                 "only subscriptions are served over WebSocket."
             )
-        root = self._find_root(document, node)
+        roots = self._find_roots(document, node)
         type_ = self._schema.subscription_type
         assert type_ is not None, "validation has checked that the operation's type exists"
         conditions = dict.fromkeys(_list_conditions(node.selection_set, document.fragments, set()))
@@ -165,16 +168,16 @@ class OperationReader:
             query=query,
             node=node,
             fragments=document.fragments,
-            root=root,
-            field=type_.fields[root.name.value],
+            roots=roots,
+            field=type_.fields[roots[0].name.value],
             conditions=tuple(conditions),
             projections=Lru(_MAX_PROJECTIONS_PER_OPERATION, _MAX_PROJECTIONS_PER_OPERATION),
         )
 
-    def _find_root(self, document: Document, operation: OperationDefinitionNode) -> FieldNode:
-        roots: dict[str, FieldNode] = {}
+    def _find_roots(self, document: Document, operation: OperationDefinitionNode) -> tuple[FieldNode, ...]:
+        roots: dict[str, list[FieldNode]] = {}
         for node in _list_fields(operation.selection_set, document.fragments, set()):
-            roots.setdefault((node.alias or node.name).value, node)
+            roots.setdefault((node.alias or node.name).value, []).append(node)
         if len(roots) > 1:
             raise DuplicatedOperation(
                 f"A subscription selects one root field, this one selects {len(roots)}: {', '.join(roots)}. "
@@ -185,8 +188,8 @@ class OperationReader:
             raise refuse(errors)
         if not roots:
             raise BadRequest("The subscription selects no field.")
-        [root] = roots.values()
-        return root
+        [nodes] = roots.values()
+        return tuple(nodes)
 
 
 def refuse(errors: Iterable[GraphQLError]) -> BadRequest:
@@ -227,14 +230,3 @@ def _list_conditions(
         elif node.name.value not in visited:
             visited.add(node.name.value)
             yield from _list_conditions(fragments[node.name.value].selection_set, fragments, visited)
-
-
-def _list_paths(
-    selection_set: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], prefix: str
-) -> Iterator[str]:
-    """The fields at all levels, like `author/name`."""
-    for node in _list_fields(selection_set, fragments, set()):
-        path = prefix + (node.alias or node.name).value
-        yield path
-        if node.selection_set:
-            yield from _list_paths(node.selection_set, fragments, path + "/")

@@ -8,6 +8,7 @@ has a resolver, everything before it is kept likewise (`Draft`), and what it set
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,10 +20,11 @@ from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema.access import Access, Asked, Verdicts
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.drafts import Draft, RefusedByResolver
+from fanout.schema.field_calls import JsonArguments
 from fanout.schema.lru import Lru
 from fanout.schema.operations import OperationReader, refuse
 from fanout.schema.plans import Changed, Plan, PlanSource, Resolution
-from fanout.schema.resolving import Caller, Invocation, Resolved, Resolver, SelectionText
+from fanout.schema.resolving import Caller, Invocation, Resolved, Resolver
 from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import Place, list_path_places
 from fanout.schema.templates import FilterTemplate
@@ -57,6 +59,8 @@ class SubscriptionPlanner:
         self._configured = dict(settings.subscriptions)
         self._templates, self._invalidations = self._read_templates(settings)
         self._operations = OperationReader(schema, settings)
+        type_ = schema.graphql.subscription_type
+        self._json = JsonArguments(schema.graphql, [(type_.name, field) for field in resolvers] if type_ else [])
         self._known: Lru[PlanSource, Plan | Draft] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
         self._filtered: Lru[tuple[str, frozenset[tuple[str, ...]]], tuple[Place, ...]] = Lru(1024, 1024)
         self._resolved: Lru[str, Filter] = Lru(_MAX_RESOLVED_FILTERS, _MAX_RESOLVED_FILTERS_WEIGHT)
@@ -107,12 +111,16 @@ class SubscriptionPlanner:
         type_ = self._schema.subscription_type
         assert type_ is not None
         source = draft.source
-
-        def describe() -> SelectionText:
-            # Read again, since a draft that held the syntax tree would be large.
-            return self._operations.read(source.query, source.operation_name).describe_selection()
-
-        return draft.invoke(type_.name, Caller(identity, request.headers), request.variables, describe)
+        return Invocation(
+            type_.name,
+            draft.field_name,
+            self._json.parse(type_, draft.field_name, draft.arguments),
+            None,
+            Caller(identity, request.headers),
+            request.variables,
+            # Read again by it, since a draft that held the syntax tree would be large.
+            partial(self._operations.describe_selection, source.query, source.operation_name, request.variables),
+        )
 
     def finish(self, draft: Draft, resolved: Resolved, identity: Identity, access: Access | None = None) -> Plan:
         """The plan of a draft of this planner, when its resolver has run. Takes 50 us.

@@ -7,14 +7,13 @@ interface or union are all in it. The text is what the document says, fragments 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLIncludeDirective,
-    GraphQLResolveInfo,
     GraphQLSkipDirective,
     InlineFragmentNode,
     SelectionNode,
@@ -28,15 +27,15 @@ from fanout.schema.resolving import SelectionText
 
 
 def describe_selection(
-    info: GraphQLResolveInfo[object], fragments: Mapping[str, FragmentDefinitionNode]
+    fields: Iterable[FieldNode], fragments: Mapping[str, FragmentDefinitionNode], variables: VariableValues
 ) -> SelectionText:
-    """What is selected below the field; nothing, and no text, of a scalar or enum."""
-    selection_sets = [node.selection_set for node in info.field_nodes if node.selection_set]
+    """What is selected below a field, by all of its nodes; nothing, and no text, of a scalar or enum."""
+    selection_sets = [node.selection_set for node in fields if node.selection_set]
     if not selection_sets:
         return SelectionText((), "")
     paths: dict[str, None] = {}
     for selection_set in selection_sets:
-        _list_paths(paths, "", selection_set, fragments, info.variable_values)
+        _list_paths(paths, "", selection_set, fragments, variables)
     nodes = tuple(node for selection_set in selection_sets for node in selection_set.selections)
     return SelectionText(tuple(paths), print_ast(SelectionSetNode(selections=nodes)))
 

@@ -134,6 +134,7 @@ class Harness:
             self.past.read_token,
             self.api.recheck,
             lambda identity: self.holds(identity),
+            self.settings.request_execution_timeout_ms,
         )
         self.gateway = Gateway(
             self.settings,

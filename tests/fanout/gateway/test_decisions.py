@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fanout.errors import BadRequest, ClientFault, Unauthorized, Unavailable
-from fanout.gateway.decisions import Planning, read_decision, read_plan
+from fanout.gateway.decisions import Planning, read_decision, read_plan, wait_for_plan
 from fanout.model import AuthMode, Identity
 
 ADA = Identity(AuthMode.API_KEY)
@@ -29,7 +29,12 @@ async def test_a_decision_holds_as_long_as_the_identity_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(BadRequest("no"), 400), (Unavailable("not now"), 503), (ZeroDivisionError("secret"), 500)]
+    ("error", "code"),
+    [
+        (BadRequest("no"), 400),
+        (Unavailable("not now"), 503),
+        (ZeroDivisionError("secret"), 500),
+    ],
 )
 async def test_errors_are_told_by_whose_fault_they_are(
     error: Exception, code: int, caplog: pytest.LogCaptureFixture
@@ -58,3 +63,16 @@ async def test_a_plan_that_is_refused_at_last_is_a_fault() -> None:
         raise BadRequest("no such filter")
 
     assert isinstance(read_plan(Planning(await settle(refuse), ADA, is_own=True), lambda _: True), BadRequest)
+
+
+async def test_what_takes_too_long_is_given_up() -> None:
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    with pytest.raises(TimeoutError):
+        await wait_for_plan(never, 1)
+    assert never.cancelled()
+
+
+async def test_a_resolver_that_took_too_long_is_named_as_in_appsync() -> None:
+    fault = read_plan(Planning(await settle(TimeoutError()), ADA, is_own=True), lambda _: True)
+    assert isinstance(fault, ClientFault)
+    assert (fault.error_type, fault.message, fault.error_code) == ("ExecutionTimeout", "Execution timed out.", 504)

@@ -411,3 +411,16 @@ async def test_thousands_at_once_are_one_group_and_the_rest_is_told_to_come_agai
         assert harness.subscriptions.own_plans == {}
         assert len(asyncio.all_tasks()) == before
         assert not harness.subscriptions.invalidations._resolving
+
+
+async def test_a_resolver_may_take_as_long_as_a_request(build_harness: Any) -> None:
+    harness = await build_harness(request_execution_timeout_ms=1)
+    resolver = ScriptedResolver(by_room)
+    harness.api.become(serve_anew(harness, resolver))
+    resolver.may_end.clear()
+    async with harness.connect() as client:
+        answer = await client.start("s", IN_ROOM, {"room": "1"})
+        assert answer["payload"]["errors"] == [
+            {"errorType": "ExecutionTimeout", "errorCode": 504, "message": "Execution timed out."}
+        ]
+        assert resolver.given_up == 1

@@ -47,7 +47,9 @@ def test_two_root_fields_are_refused(reader: OperationReader) -> None:
         reader.read("subscription { a: onCreateMessage { id } b: onCreateMessage { id } }", None)
 
 
-def test_a_selection_is_described_with_its_fragments_spread(reader: OperationReader) -> None:
-    described = reader.read(QUERY, None).describe_selection()
-    assert described.names == ("id", "text")
-    assert described.text.split() == ["{", "id", "...Rest", "}"]
+def test_a_selection_is_described_by_all_nodes_of_the_field(reader: OperationReader) -> None:
+    query = QUERY.replace("{ here", '{ here: onCreateMessage(roomId: "1") { kind } here')
+    described = reader.describe_selection(query, None, {"more": True})
+    assert described.names == ("kind", "id", "text")
+    assert described.text.split() == ["{", "kind", "id", "...Rest", "}"]
+    assert reader.describe_selection(query, None, {"more": False}).names == ("kind", "id")

@@ -562,3 +562,17 @@ def test_credentials_are_renewed_without_it() -> None:
 def test_fields_that_can_be_invalidated() -> None:
     assert with_resolver().invalidation_fields == {"onCreateMessage"}
     assert planner().invalidation_fields == set()
+
+
+def test_a_resolver_sees_json_arguments_parsed_and_the_clients_filter_is_text_still() -> None:
+    sdl = CHAT.sdl.replace("filter: MessageFilterInput", "filter: AWSJSON")
+    resolver = ScriptedResolver(lambda _: Resolved(None))
+    one = SubscriptionPlanner(parse_schema(sdl), DEFAULTS, {"onCreateMessage": resolver})
+    query = "subscription S($f: AWSJSON) { onCreateMessage(filter: $f) { id } }"
+    given = request(query, {"f": '{"author": {"eq": "ada"}}'})
+    draft = one.begin(given, ANYBODY)
+    assert isinstance(draft, Draft)
+    invocation = one.invoke(draft, given, ANYBODY)
+    assert invocation.arguments == {"filter": {"author": {"eq": "ada"}}}
+    assert invocation.variables == given.variables
+    assert one.finish(draft, Resolved(None), ANYBODY).filter == parse_filter(equal_to(author="ada"))
