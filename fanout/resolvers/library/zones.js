@@ -1,12 +1,13 @@
 // Days and time zones for util.time: adds host.calendar. The calendar is ISO's (proleptic Gregorian), as java.time's.
 //
-// Named zones are asked of the host, once per context: ["zone", name] gives their offset before 1900, and from when on
-// which other one holds until 2100; after that the last one stays.
+// Named zones are asked of the host, once per context and span of 16 years, so that an answer is soon made:
+// ["zone", name, span] gives the offset at the span's beginning, and from when on which other one holds in it.
 (host) => {
   "use strict";
   const DAY_MS = 86400000;
+  const SPAN_SECONDS = 16 * 31556952, FIRST_SPAN = -122, LAST_SPAN = 500;
   // Names can come from clients.
-  const MAX_KNOWN = 16;
+  const MAX_KNOWN = 64;
   const MAX_OFFSET_SECONDS = 18 * 3600;
   const floorDiv = (value, by) => Math.floor(value / by);
   const mod = (value, by) => value - by * Math.floor(value / by);
@@ -58,11 +59,23 @@
   };
   const makeFixed = (id, offset, name) => ({ id, find: () => [offset, name] });
 
-  const makeRegion = (id, { first, transitions }) => ({
+  const findSpan = (id, span) => {
+    const key = `${span} ${id}`;
+    let known = host.known.get(key);
+    if (known === undefined) {
+      known = host.ask("zone", id, span);
+      if (host.known.size >= MAX_KNOWN) host.known.clear();
+      host.known.set(key, known);
+    }
+    return known;
+  };
+  const makeRegion = (id) => ({
     id,
     // The offset in seconds and the name in short that hold at an instant.
     find: (ms) => {
       const seconds = floorDiv(ms, 1000);
+      const span = Math.min(LAST_SPAN, Math.max(FIRST_SPAN, floorDiv(seconds, SPAN_SECONDS)));
+      const { first, transitions } = findSpan(id, span);
       let low = 0, high = transitions.length;
       while (low < high) {
         const middle = (low + high) >> 1;
@@ -83,13 +96,7 @@
       const name = offset ? prefix + formatOffset(offset) : prefix || "Z";
       return makeFixed(name, offset, name);
     }
-    let zone = host.known.get(id);
-    if (zone === undefined) {
-      zone = makeRegion(id, host.ask("zone", id));
-      if (host.known.size >= MAX_KNOWN) host.known.clear();
-      host.known.set(id, zone);
-    }
-    return zone;
+    return makeRegion(id);
   };
 
   // The instant of a local time (milliseconds as if in UTC), as java.time has it: what does not exist when clocks go

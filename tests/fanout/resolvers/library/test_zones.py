@@ -55,11 +55,14 @@ def test_every_local_time_is_the_instant_that_python_makes_of_it(local: datetime
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/St_Johns"])
-@pytest.mark.parametrize("year", [1975, 2024, 2099])
+@pytest.mark.parametrize("year", [2001, 2024, 2099])
 def test_around_every_change_of_clocks_local_times_are_those_of_python(zone: str, year: int) -> None:
-    value = answer(["zone", zone])["value"]
     start, end = (int(datetime(y, 1, 1, tzinfo=UTC).timestamp()) for y in (year, year + 1))
-    for at, offset, _ in [change for change in value["transitions"] if start <= change[0] < end]:
+    spans = {at // (16 * 31_556_952) for at in (start, end)}
+    changes = [change for span in spans for change in answer(["zone", zone, span])["value"]["transitions"]]
+    changes = [change for change in changes if start <= change[0] < end]
+    assert len(changes) == 2
+    for at, offset, _ in changes:
         for minutes in range(-150, 151, 15):
             local = datetime(1970, 1, 1) + timedelta(seconds=at + offset, minutes=minutes)
             expected = int(local.replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1000
@@ -110,18 +113,36 @@ def test_a_zone_is_asked_for_once_and_only_so_many_are_kept() -> None:
     asked = []
 
     def note(question: list[Any]) -> dict[str, Any]:
-        asked.append(question[1])
+        asked.append(question[1:])
         return {"value": {"first": [3600, "X"], "transitions": [[1_600_000_000, 7200, "Y"]]}}
 
     run = Expressions(note)
     expression = "args[0].map((zone) => util.time.nowFormatted('z', zone))"
     assert run.run(expression, ["A/a", "A/b", "A/a"]) == ["Y", "Y", "Y"]
     assert run.run(expression, ["A/b"]) == ["Y"]
-    assert asked == ["A/a", "A/b"]
-    for number in range(20):
+    assert asked == [["A/a", 3], ["A/b", 3]]
+    for number in range(80):
         run.run(expression, [f"B/{number}"])
     run.run(expression, ["A/a"])
-    assert asked.count("A/a") == 2
+    assert asked.count(["A/a", 3]) == 2
+
+
+def test_other_years_are_another_question_and_the_ends_of_time_are_not_asked_about() -> None:
+    asked = []
+
+    def note(question: list[Any]) -> dict[str, Any]:
+        asked.append(question[2])
+        return {"value": {"first": [3600, "X"], "transitions": []}}
+
+    years = [-10_000, 1, 1899, 1970, 2024, 9999, 20_000]
+    texts = [f"{year:+06}-06-01T00:00Z" if not 0 <= year <= 9999 else f"{year:04}-06-01T00:00Z" for year in years]
+    expression = (
+        "args[0].map((text) => util.time.epochMilliSecondsToFormatted("
+        "util.time.parseISO8601ToEpochMilliSeconds(text), 'uuuu-HH', 'A/a'))"
+    )
+    found = Expressions(note).run(expression, texts)
+    assert found == ["-10000-01", "0001-01", "1899-01", "1970-01", "2024-01", "9999-01", "+20000-01"]
+    assert asked == [-122, -5, 0, 3, 500]
 
 
 def test_ids_stay_when_a_call_is_made_again_with_answers() -> None:
