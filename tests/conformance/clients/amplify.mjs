@@ -1,7 +1,7 @@
 // aws-amplify v6 as an app uses it. It reconnects and subscribes again by itself, 5 seconds after a close.
 // It always connects with wss, so the service has to be served with TLS.
 
-import { apiKey, drive, endpoint } from "./driver.mjs";
+import { apiKey, driveAmplify, endpoint } from "./driver.mjs";
 import { Amplify } from "aws-amplify";
 import { generateClient } from "aws-amplify/api";
 
@@ -10,7 +10,4 @@ Amplify.configure({
 });
 const client = generateClient();
 
-await drive((query, variables, observer) => {
-  const subscription = client.graphql({ query, variables }).subscribe(observer);
-  return () => subscription.unsubscribe();
-});
+await driveAmplify(client);

@@ -1,0 +1,91 @@
+"""docs/resolvers.md and docs/from-appsync.md: their files, written down as they stand there, do what the pages say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from tests.served import Served, connect_appsync, run_command, serve
+from tests.structure.sources import ROOT
+
+FIVE_MINUTES = (ROOT / "docs/resolvers.md").read_text(encoding="utf-8").partition("\n## Where files go")[0]
+FROM_APPSYNC = (ROOT / "docs/from-appsync.md").read_text(encoding="utf-8")
+ROOM_A = 'subscription { onCreateMessage(roomId: "a") { id content createdAt } }'
+
+
+def list_blocks(text: str, language: str) -> list[str]:
+    """Code blocks in that language; those with commands and answers have none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for found, block in blocks if found == language]
+
+
+def find_curl(text: str) -> list[str]:
+    """The arguments of the one command with curl."""
+    [line] = [line for block in list_blocks(text, "") for line in block.splitlines() if line.startswith("curl ")]
+    return shlex.split(line)
+
+
+def send(served: Served, curl: list[str], replace: tuple[str, str] = ("", "")) -> dict[str, Any]:
+    """Do what the command does, with the served process's address."""
+    name, value = curl[curl.index("-H") + 1].split(": ")
+    body = curl[curl.index("-d") + 1].replace(*replace)
+    answer = httpx.post(f"{served.url}/graphql", headers={name: value}, content=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@contextmanager
+def serve_as_said(text: str, directory: Path, option: str) -> Iterator[Served]:
+    """The page's own command to serve, run in a directory."""
+    [line] = [line for block in list_blocks(text, "") for line in block.splitlines() if f"serve {option}" in line]
+    with serve(*shlex.split(line)[2:], keys=False, directory=directory) as served:
+        yield served
+
+
+async def test_a_first_resolver_in_five_minutes(tmp_path: Path) -> None:
+    mutation, subscription = list_blocks(FIVE_MINUTES, "js")
+    folder = tmp_path / "resolvers"
+    folder.mkdir()
+    (folder / "Mutation.createMessage.js").write_text(mutation)
+    (folder / "Subscription.onCreateMessage.js").write_text(subscription)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    result = run_command("check", str(ROOT / "examples/messages.graphql"), "--resolvers", str(folder))
+    assert result.returncode == 0, result.stderr
+
+    with serve_as_said(FIVE_MINUTES, tmp_path, "--schema") as served:
+        async with connect_appsync(served.url, key="da2-mine") as client:
+            answer = await client.start("s", ROOM_A, key="da2-mine")
+            assert answer["type"] == "start_ack"
+            curl = find_curl(FIVE_MINUTES)
+            refused = send(served, curl, ("  hello ", " "))
+            assert refused == orjson.loads(list_blocks(FIVE_MINUTES, "")[-1])
+            created = send(served, curl)["data"]["createMessage"]
+            assert (created["roomId"], created["content"]) == ("a", "hello")
+            created.pop("roomId")
+            assert (await client.receive_data())[1] == {"data": {"onCreateMessage": created}}
+
+
+async def test_an_api_of_appsync_comes_over(tmp_path: Path) -> None:
+    (tmp_path / "schema.graphql").write_text((ROOT / "examples/messages.graphql").read_text(encoding="utf-8"))
+    subscription, mutation = list_blocks(FROM_APPSYNC, "js")
+    folder = tmp_path / "resolvers"
+    folder.mkdir()
+    (folder / "Subscription.onCreateMessage.js").write_text(subscription)
+    (folder / "Mutation.createMessage.js").write_text(mutation)
+    [configuration] = list_blocks(FROM_APPSYNC, "toml")
+    (tmp_path / "fanout.toml").write_text(configuration)
+    with serve_as_said(FROM_APPSYNC, tmp_path, "--config") as served:
+        key = "da2-the-key-that-clients-have"
+        async with connect_appsync(served.url, key=key) as client:
+            assert (await client.start("s", ROOM_A, key=key))["type"] == "start_ack"
+            created = send(served, find_curl(FROM_APPSYNC))["data"]["createMessage"]
+            assert created["content"] == "hello"
+            created.pop("roomId")
+            assert (await client.receive_data())[1] == {"data": {"onCreateMessage": created}}
