@@ -1,4 +1,4 @@
-// Subscribe with npm `graphql-ws`: `node graphql_ws_subscriber.mjs API_KEY [ROOM]`, needs graphql-ws, graphql and ws.
+// Subscribe with npm `graphql-ws`: `node graphql_ws_subscriber.mjs API_KEY ROOM`, needs graphql-ws, graphql and ws.
 
 import { createClient } from 'graphql-ws'
 import WebSocket from 'ws'
@@ -11,8 +11,8 @@ const client = createClient({
   webSocketImpl: WebSocket,
 })
 
-const query = 'subscription On($roomId: ID) { onCreateMessage(roomId: $roomId) { id roomId content } }'
+const query = 'subscription On($roomId: ID!) { onCreateMessage(roomId: $roomId) { id roomId content } }'
 
-for await (const event of client.iterate({ query, variables: roomId ? { roomId } : {} })) {
+for await (const event of client.iterate({ query, variables: { roomId } })) {
   console.log(JSON.stringify(event))
 }

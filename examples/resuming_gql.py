@@ -1,4 +1,4 @@
-"""Load, subscribe from there, and miss nothing in between: `python examples/resuming_gql.py API_KEY [ROOM] [PORT]`.
+"""Load, subscribe from there, and miss nothing in between: `python examples/resuming_gql.py API_KEY ROOM [PORT]`.
 
 Needs gql[websockets,aiohttp]. It goes on after any disconnect where it was, on any gateway: docs/resume.md.
 """
@@ -13,7 +13,7 @@ from gql.transport.appsync_auth import AppSyncApiKeyAuthentication
 from gql.transport.appsync_websockets import AppSyncWebsocketsTransport
 from gql.transport.exceptions import TransportError, TransportQueryError
 
-QUERY = "subscription On($roomId: ID) { onCreateMessage(roomId: $roomId) { id roomId content } }"
+QUERY = "subscription On($roomId: ID!) { onCreateMessage(roomId: $roomId) { id roomId content } }"
 
 
 async def load(url: str, api_key: str) -> str:
@@ -31,7 +31,7 @@ def read_position(result: Any) -> str:
     return str(result.extensions["fanout"]["position"])
 
 
-async def main(api_key: str, room: str | None = None, port: str = "8080") -> None:
+async def main(api_key: str, room: str, port: str = "8080") -> None:
     url = f"http://127.0.0.1:{port}/graphql"
     position: str | None = None
     while True:
@@ -41,7 +41,7 @@ async def main(api_key: str, room: str | None = None, port: str = "8080") -> Non
             if position is None:
                 position = await load(url, api_key)
             request = GraphQLRequest(
-                QUERY, variable_values={"roomId": room} if room else {}, extensions={"fanout": {"after": position}}
+                QUERY, variable_values={"roomId": room}, extensions={"fanout": {"after": position}}
             )
             async with Client(transport=transport) as session:
                 # Only the whole result has the extensions.

@@ -1,11 +1,11 @@
-// Load, subscribe from there, and miss nothing in between: `node resuming_graphql_ws.mjs API_KEY [ROOM] [PORT]`,
+// Load, subscribe from there, and miss nothing in between: `node resuming_graphql_ws.mjs API_KEY ROOM [PORT]`,
 // needs graphql-ws, graphql and ws. It goes on after any disconnect where it was; see docs/resume.md.
 
 import { createClient } from 'graphql-ws'
 import WebSocket from 'ws'
 
 const [apiKey, roomId, port = '8080'] = process.argv.slice(2)
-const query = 'subscription On($roomId: ID) { onCreateMessage(roomId: $roomId) { id roomId content } }'
+const query = 'subscription On($roomId: ID!) { onCreateMessage(roomId: $roomId) { id roomId content } }'
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 500))
 
@@ -41,7 +41,7 @@ for (;;) {
   try {
     const payload = {
       query,
-      variables: roomId ? { roomId } : {},
+      variables: { roomId },
       // The client sends the payload again whenever it has connected again: with the position of that moment.
       extensions: { fanout: { get after() { return position } } },
     }
