@@ -17,8 +17,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup ## Serve the built-in chat API on http://127.0.0.1:8080 with an embedded Valkey
-	$(BIN)/fanout serve
+run: setup ## Serve the chat API of examples/chat with its resolvers on http://127.0.0.1:8080, with an embedded Valkey
+	$(BIN)/fanout serve --config examples/chat/fanout.toml
 
 test: setup ## Run the tests (Python only, under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not conformance and not faults"
