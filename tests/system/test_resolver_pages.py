@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+import pytest
 
 from tests.served import Served, connect_appsync, run_command, serve
 from tests.structure.sources import ROOT
 
-FIVE_MINUTES = (ROOT / "docs/resolvers.md").read_text(encoding="utf-8").partition("\n## Where files go")[0]
+RESOLVERS = (ROOT / "docs/resolvers.md").read_text(encoding="utf-8")
+FIVE_MINUTES = RESOLVERS.partition("\n## Where files go")[0]
+DATA_SOURCES = RESOLVERS.partition("\n## Data sources")[2].partition("\n## ")[0]
 FROM_APPSYNC = (ROOT / "docs/from-appsync.md").read_text(encoding="utf-8")
 ROOM_A = 'subscription { onCreateMessage(roomId: "a") { id content createdAt } }'
 
@@ -89,3 +94,54 @@ async def test_an_api_of_appsync_comes_over(tmp_path: Path) -> None:
             assert created["content"] == "hello"
             created.pop("roomId")
             assert (await client.receive_data())[1] == {"data": {"onCreateMessage": created}}
+
+
+class Orders(BaseHTTPRequestHandler):
+    """A back end that knows one order."""
+
+    def do_GET(self) -> None:
+        found = self.path == "/orders/7?fields=id%2Cstate" and self.headers["accept"] == "application/json"
+        body = b'{"id": "7", "state": "paid"}' if found else b"no such order"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def orders() -> Iterator[str]:
+    """Where a back end listens."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Orders) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_http_data_source(tmp_path: Path, orders: str) -> None:
+    [configuration] = list_blocks(DATA_SOURCES, "toml")
+    assert "https://api.example.com" in configuration
+    served_as = 'schema = "api.graphql"\nresolvers = "resolvers"\napi_key = ["da2-mine"]\n'
+    (tmp_path / "fanout.toml").write_text(served_as + configuration.replace("https://api.example.com", orders))
+    (tmp_path / "api.graphql").write_text(
+        "type Order { id: ID! state: String }\ntype Query { getOrder(id: ID!): Order }\n"
+    )
+    folder = tmp_path / "resolvers"
+    folder.mkdir()
+    [code] = list_blocks(DATA_SOURCES, "js")
+    (folder / "Query.getOrder.js").write_text(code)
+    with serve("--config", "fanout.toml", keys=False, directory=tmp_path) as served:
+
+        def ask(id: str) -> dict[str, Any]:
+            body = {"query": "query Get($id: ID!) { getOrder(id: $id) { id state } }", "variables": {"id": id}}
+            answer = httpx.post(f"{served.url}/graphql", headers={"x-api-key": "da2-mine"}, json=body)
+            return dict(answer.json())
+
+        assert ask("7") == {"data": {"getOrder": {"id": "7", "state": "paid"}}}
+        missing = ask("8")
+        assert missing["data"] == {"getOrder": None}
+        assert [(error["message"], error["errorType"]) for error in missing["errors"]] == [("no such order", "404")]
