@@ -13,7 +13,6 @@ begun, and their fields have an error. One that has begun is carried through alt
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,12 +26,13 @@ from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.model import Call, CallKind, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
-from fanout.schema import Api, Begin, Caller, ExecutionResult, Resolved
+from fanout.schema import Api, Caller, ExecutionResult
 from fanout.schema import Invalidate as Invalidation
 from fanout.web.answers import UNAVAILABLE_TYPE, answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.entrance import Entrance
 from fanout.web.events_http import Publish
+from fanout.web.pace import Pace
 
 _logger = logging.getLogger("fanout.web")
 
@@ -65,31 +65,6 @@ class GraphqlRequest:
     wants_position: bool = False
 
 
-class Deadline:
-    """The end of one request's execution: a `fanout.schema.Wait`.
-
-    Args:
-        timeout_ms: from now.
-    """
-
-    __slots__ = ("_at", "_loop")
-
-    def __init__(self, timeout_ms: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._at = self._loop.time() + timeout_ms / 1000
-
-    async def wait(self, begin: Begin) -> Resolved:
-        """Begin a call and wait for it. Takes about 5 us more than the call.
-
-        Raises:
-            TimeoutError: the end has come; what was begun is cancelled.
-        """
-        if self._loop.time() >= self._at:
-            raise TimeoutError
-        async with asyncio.timeout_at(self._at):
-            return await begin()
-
-
 def build_graphql_router(
     api: Api,
     publish: Publish,
@@ -114,8 +89,8 @@ def build_graphql_router(
         # Before anything is looked at or changed: what is published from here on comes after it.
         position = await find_position() if asked.wants_position else None
         caller = Caller(identity, call.headers)
-        deadline = Deadline(limits.execution_timeout_ms)
-        result = await api.execute(asked.query, asked.variables, asked.operation_name, caller, deadline.wait)
+        pace = Pace(limits.execution_timeout_ms)
+        result = await api.execute(asked.query, asked.variables, asked.operation_name, caller, pace.wait)
         if result.events:
             try:
                 await publish(result.events)

@@ -18,7 +18,7 @@ from fanout.model import AuthDirective, AuthMode
 from fanout.schema import Api, Invalidate, Resolved
 from fanout.settings import Settings
 from fanout.web.body import HttpLimits
-from fanout.web.graphql_http import Deadline, GraphqlRequest, choose_headers, parse_request
+from fanout.web.graphql_http import GraphqlRequest, choose_headers, parse_request
 from tests.fanout.schema.resolvers import by_place
 from tests.fanout.web.conftest import AWAY, PUBLISHER_KEY, RememberingAdministration, RememberingBus
 
@@ -344,20 +344,6 @@ async def test_resolvers_that_take_too_long_are_ended(
     [error] = answer["errors"]
     assert (error["path"], error["errorType"]) == (["deleteMessage"], "ExecutionTimeout")
     assert [event.mutation for event in bus.events] == ["setVolume"]
-
-
-async def test_after_the_deadline_nothing_is_begun() -> None:
-    begun = False
-
-    async def begin() -> Resolved:
-        nonlocal begun
-        begun = True
-        return Resolved(1)
-
-    with pytest.raises(TimeoutError):
-        await Deadline(-1).wait(begin)
-    assert not begun
-    assert await Deadline(60_000).wait(begin) == Resolved(1)
 
 
 async def test_headers_that_resolvers_wish_for_are_sent(subscriber: httpx.AsyncClient, api: Api) -> None:
