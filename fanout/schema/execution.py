@@ -34,8 +34,9 @@ from fanout.errors import ConfigurationError, FieldDenied
 from fanout.model import AuthMode, Identity, NewEvent
 from fanout.schema.access import Access
 from fanout.schema.documents import Document, DocumentReader, Errors, find_operation
-from fanout.schema.field_calls import FieldCalls, JsonArguments, Wait, wait_for_ever
+from fanout.schema.field_calls import FieldCalls, Wait, wait_for_ever
 from fanout.schema.field_errors import format_error, order_errors, reword_null
+from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.lru import Lru
 from fanout.schema.mutation_events import build_event
 from fanout.schema.mutations import MutationDefaults, make_id, read_clock

@@ -13,21 +13,14 @@ from typing import Any, Final
 import orjson
 from graphql import (
     GraphQLError,
-    GraphQLInputObjectType,
-    GraphQLInputType,
-    GraphQLNamedType,
-    GraphQLObjectType,
     GraphQLResolveInfo,
-    GraphQLSchema,
     OperationType,
-    get_named_type,
-    get_nullable_type,
-    is_list_type,
 )
 
 from fanout.errors import Unavailable
 from fanout.schema.documents import Document
 from fanout.schema.field_errors import FieldError
+from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.mutation_events import NestedValues
 from fanout.schema.projection import Projection
 from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
@@ -38,7 +31,8 @@ _logger = logging.getLogger("fanout.execution")
 
 MAX_INVALIDATIONS: Final = 5
 """Distinct invalidations of one request; AppSync's limit."""
-_JSON_SCALAR: Final = "AWSJSON"
+
+_MOST_LEVELS_AROUND: Final = 8
 
 Begin = Callable[[], Awaitable[Resolved]]
 Wait = Callable[[Begin], Awaitable[Resolved]]
@@ -49,31 +43,6 @@ when it is over before the call ends, which is then cancelled."""
 async def wait_for_ever(begin: Begin) -> Resolved:
     """A `Wait` without an end."""
     return await begin()
-
-
-class JsonArguments:
-    """AWSJSON in arguments: resolvers see it parsed, as in AppSync (developer guide, "Scalar types").
-
-    Args:
-        schema: the schema.
-        places: the fields whose arguments will be asked for, as (type, field).
-    """
-
-    def __init__(self, schema: GraphQLSchema, places: Iterable[tuple[str, str]]) -> None:
-        self._holding = {
-            (type_name, name)
-            for type_name, name in places
-            if isinstance(parent := schema.get_type(type_name), GraphQLObjectType)
-            and (field := parent.fields.get(name)) is not None
-            and _holds_json([argument.type for argument in field.args.values()])
-        }
-
-    def parse(self, parent: GraphQLObjectType, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Coerced arguments of a field as its resolver sees them; the given ones stay as they are."""
-        if (parent.name, name) not in self._holding:
-            return arguments
-        types = parent.fields[name].args
-        return {key: _parse_json(types[key].type, value) for key, value in arguments.items()}
 
 
 class FieldCalls:
@@ -190,7 +159,8 @@ class FieldCalls:
         return GraphQLError(error.message, info.field_nodes, path=info.path.as_list(), original_error=error)
 
     def _describe(self, fault: ResolverFault, info: GraphQLResolveInfo[Any]) -> FieldError:
-        return FieldError(fault.message, fault.error_type, self._cut(fault.data, info), fault.error_info)
+        data, error_info = (_keep_json(value) for value in (self._cut(fault.data, info), fault.error_info))
+        return FieldError(fault.message, fault.error_type, data, error_info)
 
     def _cut(self, data: Any, info: GraphQLResolveInfo[Any]) -> Any:
         """What the client has selected of it, as it would be if it were the field's value."""
@@ -205,29 +175,13 @@ class FieldCalls:
         return None if completed is None else completed[selection.fields[0].response_key]
 
 
-def _holds_json(types: list[GraphQLInputType]) -> bool:
-    """Whether values of one of these types can hold AWSJSON, at any depth."""
-    pending: list[GraphQLNamedType] = [get_named_type(type_) for type_ in types]
-    seen: set[str] = set()
-    while pending:
-        type_ = pending.pop()
-        if type_.name == _JSON_SCALAR:
-            return True
-        if isinstance(type_, GraphQLInputObjectType) and type_.name not in seen:
-            seen.add(type_.name)
-            pending += [get_named_type(field.type) for field in type_.fields.values()]
-    return False
-
-
-def _parse_json(type_: GraphQLInputType, value: Any) -> Any:
-    nullable: Any = get_nullable_type(type_)
-    if is_list_type(nullable) and isinstance(value, list):
-        return [_parse_json(nullable.of_type, item) for item in value]
-    if isinstance(nullable, GraphQLInputObjectType) and isinstance(value, dict):
-        return {
-            name: _parse_json(nullable.fields[name].type, item) if name in nullable.fields else item
-            for name, item in value.items()
-        }
-    if isinstance(value, str) and getattr(nullable, "name", None) == _JSON_SCALAR:
-        return orjson.loads(value)
+def _keep_json(value: Any) -> Any:
+    """The value, or null where it is nested too deeply to be written in a response."""
+    nested = value
+    for _ in range(_MOST_LEVELS_AROUND):
+        nested = [nested]
+    try:
+        orjson.dumps(nested)
+    except orjson.JSONEncodeError:
+        return None
     return value

@@ -20,7 +20,7 @@ from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema.access import Access, Asked, Verdicts
 from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.schema.drafts import Draft, RefusedByResolver
-from fanout.schema.field_calls import JsonArguments
+from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.lru import Lru
 from fanout.schema.operations import OperationReader, refuse
 from fanout.schema.plans import Changed, Plan, PlanSource, Resolution

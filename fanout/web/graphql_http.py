@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
@@ -103,7 +104,7 @@ def build_graphql_router(
         response = await _carry_out(result, invalidate) if result.invalidations else result.response
         if position is not None:
             response = _add_position(response, position)
-        return answer_json(response, headers=choose_headers(result.headers) if result.headers else None)
+        return _answer(response, choose_headers(result.headers) if result.headers else None)
 
     for path in PATHS:
         router.get(path)(_ask_for_upgrade)
@@ -132,6 +133,14 @@ def parse_request(body: object) -> GraphqlRequest:
     if operation_name is not None and not isinstance(operation_name, str):
         raise BadRequest('"operationName" has to be a string, or left out')
     return GraphqlRequest(query, variables or {}, operation_name, _read_wish(body.get("extensions")))
+
+
+def _answer(response: dict[str, Any], headers: dict[str, str] | None) -> Response:
+    try:
+        return answer_json(response, headers=headers)
+    except orjson.JSONEncodeError:
+        # Only in scalars of the schema's author: a resolver has nested what it gives too deeply.
+        return answer_json({"data": None, "errors": [{"message": "The result cannot be written as JSON."}]})
 
 
 def choose_headers(wished: Mapping[str, str]) -> dict[str, str]:

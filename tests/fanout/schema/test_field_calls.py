@@ -471,3 +471,17 @@ async def test_headers_of_the_response_are_gathered() -> None:
         Mutation__must=lambda _: Resolved("x", headers={"b": "2"}),
     )
     assert (await run("mutation { change must }", resolvers)).headers == {"a": "1", "b": "2"}
+
+
+def nest(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+async def test_what_cannot_be_written_is_left_out_of_an_error() -> None:
+    resolvers = by_place(Query__left=fail("no", error_info=nest(300)), Query__right=fail("no", error_info=nest(200)))
+    done = await run("{ left right }", resolvers)
+    assert [error["errorInfo"] for error in done.response["errors"]] == [None, nest(200)]
+    orjson.dumps(done.response)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fanout.auth import FieldRules, Modes
 from fanout.errors import BadRequest, Unavailable
 from fanout.model import AuthDirective, AuthMode
-from fanout.schema import Api, Invalidate, Resolved
+from fanout.schema import Api, Invalidate, Resolved, parse_schema
 from fanout.settings import Settings
 from fanout.web.body import HttpLimits
 from fanout.web.graphql_http import GraphqlRequest, choose_headers, parse_request
@@ -344,6 +344,17 @@ async def test_resolvers_that_take_too_long_are_ended(
     [error] = answer["errors"]
     assert (error["path"], error["errorType"]) == (["deleteMessage"], "ExecutionTimeout")
     assert [event.mutation for event in bus.events] == ["setVolume"]
+
+
+async def test_a_result_that_cannot_be_written_is_told(subscriber: httpx.AsyncClient, api: Api) -> None:
+    schema = parse_schema("scalar Any type Query { any: Any }")
+    nested: Any = 1
+    for _ in range(300):
+        nested = [nested]
+    api.become(Api(schema, Settings(), resolvers=by_place(Query__any=lambda _: nested)))
+    response = await _post(subscriber, "{ any }")
+    assert response.status_code == 200
+    assert response.json() == {"data": None, "errors": [{"message": "The result cannot be written as JSON."}]}
 
 
 async def test_headers_that_resolvers_wish_for_are_sent(subscriber: httpx.AsyncClient, api: Api) -> None:
