@@ -115,6 +115,7 @@ class _Resolution:
         self._filter: object = None
         self._invalidation_filter: object = None
         self._invalidations: list[Invalidate] = []
+        self._headers: dict[str, str] = {}
 
     async def run_function(self, function: Function, previous: Mapping[str, Any] | None = None) -> _Outcome:
         """Request, data source, response; an early return of the request skips the other two."""
@@ -152,6 +153,7 @@ class _Resolution:
             filter=self._filter,
             invalidation_filter=self._invalidation_filter,
             invalidations=tuple(self._invalidations),
+            headers=self._headers,
         )
 
     async def _fetch(self, function: Function, request: Any) -> dict[str, Any]:
@@ -198,6 +200,7 @@ class _Resolution:
     def _collect(self, extensions: Mapping[str, Any]) -> None:
         self._filter = extensions.get("filter", self._filter)
         self._invalidation_filter = extensions.get("invalidationFilter", self._invalidation_filter)
+        self._headers |= extensions.get("responseHeaders", {})
         for wish in extensions.get("invalidations", ()):
             match wish:
                 case {"subscriptionField": str(field), "payload": dict(payload)}:

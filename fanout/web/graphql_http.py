@@ -52,6 +52,7 @@ _OWN_HEADERS: Final = frozenset(
         *("server", "te", "trailer", "transfer-encoding", "upgrade"),
     )
 )
+_MAX_HEADER_BYTES: Final = 4096
 
 PATHS = ("/graphql", "/graphql/realtime")
 
@@ -144,13 +145,22 @@ def _answer(response: dict[str, Any], headers: dict[str, str] | None) -> Respons
 
 
 def choose_headers(wished: Mapping[str, str]) -> dict[str, str]:
-    """Of the headers that resolvers wish for, those that can be sent: others would change what the answer is."""
-    headers = {name.lower(): value for name, value in wished.items()}
-    return {
-        name: value
-        for name, value in headers.items()
-        if _match_header_name(name) and _match_header_value(value) and name not in _OWN_HEADERS
-    }
+    """Of the headers that resolvers wish for, those that can be sent: others would change what the answer is.
+
+    All fields of an operation have AppSync's 4 KB together; what does not fit is left out, and the log says so.
+    """
+    chosen: dict[str, str] = {}
+    left = _MAX_HEADER_BYTES
+    for name, value in {name.lower(): value for name, value in wished.items()}.items():
+        if not _match_header_name(name) or not _match_header_value(value) or name in _OWN_HEADERS:
+            continue
+        size = len(name) + len(value)
+        if size > left:
+            _logger.warning("the response header %r is left out: resolvers have %d bytes", name, _MAX_HEADER_BYTES)
+            continue
+        chosen[name] = value
+        left -= size
+    return chosen
 
 
 async def _carry_out(result: ExecutionResult, invalidate: Invalidate) -> dict[str, Any]:

@@ -172,6 +172,18 @@ async def test_extensions_are_collected(tmp_path: Path) -> None:
     assert resolved.invalidations == (Invalidate("onCreate", {"id": 1}),)
 
 
+async def test_headers_of_the_response_are_collected_over_all_stages(tmp_path: Path) -> None:
+    resolving = pipeline(
+        tmp_path,
+        {
+            "before": "export function request() { util.http.addResponseHeader('x-a', 1); }",
+            "store": function("util.http.addResponseHeaders({ 'x-a': 2, 'x-b': 3 });"),
+        },
+        ["store"],
+    )
+    assert (await resolving.resolve()).headers == {"x-a": "2", "x-b": "3"}
+
+
 async def test_a_field_invalidates_at_most_five_times_over_all_stages(tmp_path: Path) -> None:
     invalidate = (
         "for (const id of {ids}) {{"

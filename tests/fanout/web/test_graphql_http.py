@@ -379,3 +379,9 @@ async def test_headers_that_resolvers_wish_for_are_sent(subscriber: httpx.AsyncC
 )
 def test_headers_cannot_change_what_the_answer_is(wished: dict[str, str], chosen: dict[str, str]) -> None:
     assert choose_headers(wished) == chosen
+
+
+def test_headers_of_all_fields_have_four_kilobytes_together(caplog: pytest.LogCaptureFixture) -> None:
+    chosen = choose_headers({"x-a": "a" * 4000, "x-b": "b" * 200, "x-c": "c"})
+    assert set(chosen) == {"x-a", "x-c"}
+    assert "the response header 'x-b' is left out" in caplog.text
