@@ -138,17 +138,26 @@
   ]);
 
   // The module's function body becomes its handlers anew for each call, so that nothing is left by one for the next.
-  const load = (body) => {
+  // Returns like `enter` v and names, or q and what the module's top level asks; a top level that says an error fails.
+  const load = (body, now, entropy, answersText) => {
     factory = new Function("__import", "console", '"use strict";\n' + body);
-    call = { context: {}, questions: [], errors: [], logs: [], extensions: {}, answers: {}, now: 0, entropy: "" };
-    const handlers = factory(importModule, host.console);
+    const answers = answersText === "" ? {} : JSON.parse(answersText);
+    call = { context: {}, questions: [], errors: [], logs: [], extensions: {}, answers, now, entropy };
+    let handlers;
+    try {
+      handlers = factory(importModule, host.console);
+    } catch (thrown) {
+      if (thrown instanceof Ask) return "q" + JSON.stringify(call.questions);
+      if (thrown instanceof UtilError) throw new Error(`the module's top level says: ${host.describe(thrown).message}`);
+      throw thrown;
+    }
     if (typeof handlers !== "object" || handlers === null) throw new SyntaxError("a module cannot return");
     const names = Object.keys(handlers).filter((name) => typeof handlers[name] === "function");
     for (const name of names) {
       const kind = KINDS.get(Object.getPrototypeOf(handlers[name]));
       if (kind !== undefined) throw new TypeError(`${name} is ${kind}, and has to be a simple function`);
     }
-    return JSON.stringify(names);
+    return "v" + JSON.stringify(names);
   };
 
   const invoke = (handler, context) => {

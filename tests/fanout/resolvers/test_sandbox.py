@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fanout.resolvers.sandbox import LimitExceeded, SandboxError
@@ -75,3 +77,21 @@ def test_clock_chance_and_code_from_text_are_not_there(name: str) -> None:
 def test_a_module_that_does_not_compile_is_refused() -> None:
     with pytest.raises(SandboxError, match=r"SyntaxError.*\n.*:6:9"):
         load("let a = 1;\nlet b = ;")
+
+
+def test_a_modules_top_level_may_ask_and_draw() -> None:
+    def answer(question: list[Any]) -> dict[str, Any]:
+        return {"value": {"first": [3600, "X"], "transitions": []}}
+
+    code = "const zone = util.time.nowFormatted('z', 'A/a');\nconst id = util.autoId();"
+    sandbox = load(f"{code}\nconst request = () => [zone, id];\nreturn {{ request }};", answer)
+    first, second = (sandbox.call("request", "{}")["value"] for _ in range(2))
+    assert first[0] == "X"
+    assert first != second
+
+
+def test_a_modules_top_level_that_says_an_error_is_refused() -> None:
+    with pytest.raises(SandboxError, match="the module's top level says: no"):
+        load("util.error('no');\nreturn {};")
+    with pytest.raises(SandboxError, match="the module's top level says: no such zone"):
+        load("util.time.nowFormatted('z', 'A/a');\nreturn {};", lambda question: {"error": "no such zone"})
