@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
+
 from filters import FilterError, to_subscription_filter
 
 _MAX_ZONES: Final = 256
@@ -50,9 +52,18 @@ def _expand_filter(filter: object, ignored_fields: object, rules: object) -> dic
     if not isinstance(rules, Mapping | None):
         return _refuse("filter: the rules take an object of fields")
     try:
-        return {"value": to_subscription_filter(filter, ignored_fields or (), rules)}
+        expanded = to_subscription_filter(filter, ignored_fields or (), rules)
     except FilterError as error:
         return _refuse(error.message)
+    return {"value": expanded} if _is_plain(expanded) else _refuse("filter: a string or number is beyond what JSON has")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON says just this: text can name half of a surrogate pair, and numbers without end."""
+    try:
+        return bool(orjson.loads(orjson.dumps(value)) == value)
+    except orjson.JSONEncodeError:
+        return False
 
 
 @lru_cache(maxsize=_MAX_ZONES)

@@ -87,7 +87,7 @@
     // Ask the host. The call is given up and made again with the answer, so that callers see it come back at once.
     // Raises what the host says to be wrong, as the resolver's error.
     ask(kind, ...details) {
-      const key = JSON.stringify([kind, ...details]);
+      const key = write("a question", [kind, ...details]);
       const answer = call.answers[key];
       if (answer === undefined) {
         call.questions.push(key);

@@ -4,15 +4,26 @@
 // of @aws-appsync/utils, and the names that OpenSearch has for them.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Object, TypeError } = globalThis;
+  const { Array, JSON, Number, Object, TypeError } = globalThis;
   const { toDynamoDB } = util.dynamodb;
 
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
   // --- subscriptions: asked, so that there is one set of rules for filters -------------------------------------------
 
+  // JSON would leave out a condition whose operand is undefined, and let more through; and make null of Infinity, which
+  // holds where the field is missing. Undefined is null, and what JSON does not have is refused.
+  const JSON_KINDS = ["string", "boolean", "object"];
+  const keepConditions = (key, value) => {
+    if (value === undefined) return null;
+    if (!JSON_KINDS.includes(typeof value) && !Number.isFinite(value)) {
+      host.refuse(`util.transform.toSubscriptionFilter: '${key}'`, "what JSON can say", value);
+    }
+    return value;
+  };
+
   const toSubscriptionFilter = (filter, ignoredFields, rules) => {
-    const details = [filter, ignoredFields, rules].map((value) => value ?? null);
+    const details = JSON.parse(JSON.stringify([filter, ignoredFields, rules], keepConditions));
     // A copy: two questions that are equal have one answer, and callers may change what they are given.
     return JSON.parse(JSON.stringify(host.ask("subscriptionFilter", ...details)));
   };

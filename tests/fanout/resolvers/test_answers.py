@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from hypothesis import given
 
@@ -55,6 +56,9 @@ def test_a_filter_is_expanded() -> None:
         ([{"not": {}}, None, None], "The variables input contains a field name 'not'"),
         ([{"or": [{"a": {"eq": n}} for n in range(11)]}, None, None], "Filters combination exceed maximum limit 10"),
         ([7, None, None], "filter: expected an object of fields"),
+        (['{"a": {"eq": "\\ud800"}}', None, None], "filter: a string or number is beyond what JSON has"),
+        (['{"a": {"eq": 1e400}}', None, None], "filter: a string or number is beyond what JSON has"),
+        ([f'{{"a": {{"eq": {"1" * 99}}}}}', None, None], "filter: a string or number is beyond what JSON has"),
         ([{}, "a", None], "filter: the ignored fields take a list"),
         ([{}, [1], None], "filter: the ignored fields take a list"),
         ([{}, None, [1]], "filter: the rules take an object"),
@@ -70,7 +74,10 @@ def test_what_is_wrong_with_a_filter_is_said(details: list[Any], message: str) -
 @given(strategies.garbage, strategies.garbage, strategies.garbage)
 @strategies.thorough
 def test_any_details_have_an_answer(obj: object, ignored_fields: object, rules: object) -> None:
-    assert answer(["subscriptionFilter", obj, ignored_fields, rules]).keys() in ({"value"}, {"error", "type"})
+    for details in ([obj, ignored_fields, rules], [repr(obj), None, None], [{"a": {"eq": obj}}, None, None]):
+        answered = answer(["subscriptionFilter", *details])
+        assert answered.keys() in ({"value"}, {"error", "type"})
+        orjson.dumps(answered)
 
 
 def test_an_unknown_kind_is_our_defect() -> None:

@@ -104,6 +104,23 @@ def test_a_subscription_filter_that_cannot_be_is_the_resolvers_error(arguments: 
     assert envelope["error"]["type"] == "BadRequest"
 
 
+def test_an_operand_that_is_left_out_asks_for_null_and_not_for_everything() -> None:
+    code = "util.transform.toSubscriptionFilter({ roomId: { eq: args[0] }, content: { ne: '' }, nothing: undefined })"
+    groups = [group(("roomId", "eq", None), ("content", "ne", ""))]
+    assert expressions.run(code) == {"filterGroup": groups}
+
+
+@pytest.mark.parametrize(("value", "kind"), [("NaN", "number"), ("1 / 0", "number"), ("() => 1", "function")])
+def test_what_json_cannot_say_is_no_operand(value: str, kind: str) -> None:
+    message = expressions.error(f"util.transform.toSubscriptionFilter({{ a: {{ gt: {value} }} }})")
+    assert message == f"TypeError: util.transform.toSubscriptionFilter: 'gt' takes what JSON can say, not a {kind}"
+
+
+def test_half_a_surrogate_pair_is_a_replacement_character() -> None:
+    code = r"util.transform.toSubscriptionFilter({ a: { beginsWith: '\u{1F600}'.slice(0, 1) } })"
+    assert expressions.run(code) == {"filterGroup": [group(("a", "beginsWith", "\ufffd"))]}
+
+
 @given(strategies.nested_filters)
 def test_any_subscription_filter_is_as_without_javascript(obj: dict[str, Any]) -> None:
     obj = json.loads(json.dumps(obj), parse_int=float)  # as numbers are in JavaScript
