@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import orjson
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.served import Served, connect_appsync, run_command, serve
 from tests.structure.sources import ROOT
@@ -21,7 +23,9 @@ from tests.structure.sources import ROOT
 RESOLVERS = (ROOT / "docs/resolvers.md").read_text(encoding="utf-8")
 FIVE_MINUTES = RESOLVERS.partition("\n## Where files go")[0]
 DATA_SOURCES = RESOLVERS.partition("\n## Data sources")[2].partition("\n## ")[0]
-FROM_APPSYNC = (ROOT / "docs/from-appsync.md").read_text(encoding="utf-8")
+FROM_APPSYNC, _, BY_HTTP = (
+    (ROOT / "docs/from-appsync.md").read_text(encoding="utf-8").partition("\n### DynamoDB by HTTP")
+)
 ROOM_A = 'subscription { onCreateMessage(roomId: "a") { id content createdAt } }'
 
 
@@ -145,3 +149,52 @@ def test_an_http_data_source(tmp_path: Path, orders: str) -> None:
         missing = ask("8")
         assert missing["data"] == {"getOrder": None}
         assert [(error["message"], error["errorType"]) for error in missing["errors"]] == [("no such order", "404")]
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    """A client of a DynamoDB with the table `messages`."""
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    client = boto3.client(
+        "dynamodb",
+        region_name="eu-west-1",
+        endpoint_url=f"http://{host}:{port}",
+        aws_access_key_id="AKIAEXAMPLE",
+        aws_secret_access_key="secret",
+    )
+    client.create_table(
+        TableName="messages",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield client
+    client.close()
+    moto.stop()
+
+
+async def test_dynamodb_by_http(tmp_path: Path, dynamodb: Any) -> None:
+    [configuration] = list_blocks(BY_HTTP, "toml")
+    [code] = list_blocks(BY_HTTP, "js")
+    aws = "https://dynamodb.eu-west-1.amazonaws.com"
+    assert aws in configuration
+    served_as = 'schema = "examples/messages.graphql"\nresolvers = "resolvers"\napi_key = ["da2-mine"]\n'
+    (tmp_path / "fanout.toml").write_text(served_as + configuration.replace(aws, dynamodb.meta.endpoint_url))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "resolvers").mkdir()
+    (tmp_path / "resolvers" / "Mutation.createMessage.js").write_text(code)
+    secret = {"DYNAMODB_SECRET": "secret"}
+    with serve("--config", "fanout.toml", keys=False, directory=tmp_path, environment=secret) as served:
+        async with connect_appsync(served.url, key="da2-mine") as client:
+            assert (await client.start("s", ROOM_A, key="da2-mine"))["type"] == "start_ack"
+            created = send(served, find_curl(FIVE_MINUTES))["data"]["createMessage"]
+            stored = dynamodb.get_item(TableName="messages", Key={"id": {"S": created["id"]}})["Item"]
+            assert {name: value["S"] for name, value in stored.items()} == created
+            created.pop("roomId")
+            assert (await client.receive_data())[1] == {"data": {"onCreateMessage": created}}
+            dynamodb.delete_table(TableName="messages")
+            refused = send(served, find_curl(FIVE_MINUTES))
+            assert refused["data"] == {"createMessage": None}
+            assert refused["errors"][0]["errorType"] == "StorageError"
