@@ -3,6 +3,7 @@
     runtime       all of it for one API: what serves, and what served before a reload
     directory     a folder of ES modules -> which field is resolved by what, checked against the schema
     modules       an ES module -> the body of a function that makes its handlers
+    checker       modules are run once when they are loaded, in a process of their own
     library/      `@aws-appsync/utils`, in JavaScript
     sandbox       one module in a QuickJS context of its own: a call in, an envelope out, limits on both
     answers       what the library has to ask the host about: time zones, filters

@@ -13,14 +13,13 @@ from typing import Final
 from fanout.log_limit import LogLimit, tell_held_back
 from fanout.resolvers.data_sources import DataSourceError
 from fanout.resolvers.directory import Module
-from fanout.resolvers.sandbox import LINES_BEFORE_BODY
+from fanout.resolvers.sandbox import find_place
 
 logger = logging.getLogger("fanout.resolvers")
 
 _FAILURES_PER_MINUTE: Final = 60
 # A developer wants to see what a resolver writes; a busy service must not fill its disk with it.
 _LINES_PER_MINUTE: Final = 1_000
-_FRAME: Final = re.compile(r"<input>:(\d+):(\d+)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -43,7 +42,9 @@ class ResolverLog:
         """A stage threw something or exceeded a limit; with the place in the file, where the stack tells it."""
         held_back = self._failures.admit()
         if held_back is not None:
-            logger.error("%s%s: %s%s", module.name, locate(stack, module), escape(what), tell_held_back(held_back))
+            place = find_place(stack)
+            where = f"{module.name}:{place[0]}:{place[1]}" if place else module.name
+            logger.error("%s: %s%s", where, escape(what), tell_held_back(held_back))
 
     def note_source(self, name: str, source: str, error: DataSourceError) -> None:
         """A data source failed a resolver, which may think nothing of it."""
@@ -51,15 +52,6 @@ class ResolverLog:
         if held_back is not None:
             text = escape(error.message)
             logger.warning("%s: data source %s: %s%s", name, source, text, tell_held_back(held_back))
-
-
-def locate(stack: str, module: Module) -> str:
-    """`:LINE:COLUMN` of the innermost frame that is the module's own; empty where there is none."""
-    last = module.body.count("\n") + LINES_BEFORE_BODY
-    for line, column in _FRAME.findall(stack):
-        if LINES_BEFORE_BODY < int(line) <= last:
-            return f":{int(line) - LINES_BEFORE_BODY}:{column}"
-    return ""
 
 
 def escape(text: str) -> str:

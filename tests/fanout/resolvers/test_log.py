@@ -8,19 +8,10 @@ import pytest
 
 from fanout.resolvers.data_sources import DataSourceError
 from fanout.resolvers.directory import Module
-from fanout.resolvers.log import ResolverLog, escape, locate
+from fanout.resolvers.log import ResolverLog, escape
 from fanout.resolvers.sandbox import LINES_BEFORE_BODY
 
 MODULE = Module("Query.a.js", "imports\none\ntwo\nthree\nreturn", mentions_selection=False)
-
-
-def test_a_place_is_that_of_the_modules_innermost_frame() -> None:
-    beside = "at library (<input>:900:1)"
-    own = f"at request (<input>:{LINES_BEFORE_BODY + 2}:7)"
-    outer = f"at other (<input>:{LINES_BEFORE_BODY + 3}:1)"
-    assert locate(f"{beside}\n{own}\n{outer}", MODULE) == ":2:7"
-    assert locate(beside, MODULE) == ""
-    assert locate("", MODULE) == ""
 
 
 def test_lines_hold_what_happened_and_stay_one_line(caplog: pytest.LogCaptureFixture) -> None:
