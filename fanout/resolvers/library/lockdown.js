@@ -22,6 +22,8 @@
   ].map(prototypeOf);
   for (const name of Reflect.ownKeys(globalThis)) if (!KEPT.has(name)) delete globalThis[name];
   delete globalThis.Math.random;
+  // The types of @aws-appsync/utils declare these as global too, and AppSync takes code that imports nothing.
+  Object.assign(globalThis, { util, extensions, runtime });
   delete Array.fromAsync;
   // Settings behind accessors, which freezing does not hold.
   delete Error.prepareStackTrace;

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 
-from fanout.resolvers.sandbox import LimitExceeded, SandboxError
-from tests.fanout.resolvers.running import call, load
+from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from tests.fanout.resolvers.running import answer_itself, call, load
 
 
 def test_a_handler_gets_its_context_and_returns_json() -> None:
     envelope = call("function request(ctx) { ctx.stash.seen = true; return { payload: ctx.args.id }; }", {"id": 7})
     assert (envelope["value"], envelope["stash"]) == ({"payload": 7}, {"seen": True})
+
+
+def test_the_library_needs_no_import() -> None:
+    functions = "[util.autoId, extensions.setSubscriptionFilter, runtime.earlyReturn]"
+    body = f"const request = () => {functions}.map((value) => typeof value);"
+    for taken in ("", 'const util = { autoId() {} }, { extensions } = __import("@aws-appsync/utils");'):
+        sandbox = Sandbox(f"{taken}\n{body}\nreturn {{ request }};", Limits(), answer_itself)
+        assert sandbox.call("request", "{}")["value"] == ["function"] * 3
 
 
 def test_how_the_caller_was_let_in_is_no_part_of_the_context() -> None:

@@ -36,23 +36,11 @@ return { request };
 """
 PROTO = orjson.loads(b'{"__proto__": {"polluted": 1}}')
 VALUES: list[Any] = [
-    *(
-        None,
-        True,
-        0,
-        -1.5,
-        1e308,
-        "",
-        "x",
-        "__proto__",
-        "constructor",
-        "\u0000\ud7ff\U0001f600",
-        "(a+",
-        "%",
-        "a" * 2000,
-    ),
-    *([], [None], [[[]]], [1, "a"], {}, PROTO, [PROTO], {"constructor": {"prototype": {"polluted": 1}}}),
-    *({"toString": 1, "valueOf": 2, "length": -1}, {"and": [None]}, {"a": {"eq": PROTO}}, {"S": "{}"}),
+    *(None, True, 0, -1.5, 9e15, 1e308, [], [None], [[[]]], [1, "a"], {}, PROTO, [PROTO]),
+    *("", "x", "__proto__", "constructor", "\u0000\ud7ff\U0001f600", "(a+", "%", "a" * 2000),
+    *("yyyy-MM-dd HH:mm:ssZ", "[yyyy", "Europe/Berlin", "../../etc/passwd", "+99:99", "2024-02-30T99:99:99Z"),
+    *({"constructor": {"prototype": {"polluted": 1}}}, {"toString": 1, "valueOf": 2, "length": -1}),
+    *({"and": [None]}, {"a": {"eq": PROTO}}, {"S": "{}"}),
     *({"made": number} for number in range(7)),
 ]
 
