@@ -34,7 +34,15 @@ from fanout.gateway import Ended, Oversight
 from fanout.key_orders import KeyOrders, Keyring
 from fanout.metrics import Metrics
 from fanout.model import KeyKind, StoredKey
-from fanout.orders import Announce, count_gateways, give_order, read_answer
+from fanout.orders import (
+    MUTATION_ORDER_BYTES,
+    MUTATION_ORDERS_PER_SECOND,
+    Announce,
+    OrderRate,
+    count_gateways,
+    give_order,
+    read_answer,
+)
 from fanout.schema import Api, ApiSchema, Changed, Plan, Resolvers
 from fanout.settings import RELOADED, RESOLVER_SETTINGS, Settings, SettingsSource, public_name, renew_settings
 
@@ -169,6 +177,7 @@ class Administration:
         self._oversight = oversight
         self._announce = announce
         self._keyring = keyring
+        self._mutation_orders = OrderRate()
         self._key_orders = KeyOrders(keyring, announce, now)
         self._stored: list[StoredKey] | None = []  # None: a defect came between, and nobody knows
         self._reading_keys = asyncio.Lock()
@@ -214,9 +223,15 @@ class Administration:
         """The same for a mutation: told to all gateways when this returns, and not waited for.
 
         Raises:
-            BadRequest, Unavailable: as `invalidate`.
+            BadRequest: as `invalidate`, or a payload that is too large.
+            Unavailable: as `invalidate`, or mutations of this gateway have ordered too much in this second.
         """
-        await give_order(self._announce, self._describe_invalidation(field, payload), wait_s=0)
+        order = self._describe_invalidation(field, payload)
+        if len(orjson.dumps(order)) > MUTATION_ORDER_BYTES:
+            raise BadRequest(f"the payload for {field!r} is longer than {MUTATION_ORDER_BYTES} bytes: give keys only")
+        if not self._mutation_orders.admit():
+            raise Unavailable(f"mutations have ordered {MUTATION_ORDERS_PER_SECOND} invalidations in this second")
+        await give_order(self._announce, order, wait_s=0)
 
     def _describe_invalidation(self, field: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         fields = self._api.planner.invalidation_fields

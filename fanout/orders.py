@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
 WAIT_S = 2.0
 """How long an order waits for the answers of all gateways, in seconds."""
+
+
+MUTATION_ORDERS_PER_SECOND: Final = 100
+"""What mutations may order on one gateway; AppSync's quota of invalidation requests. Announcements are kept for so many
+only, so that a gateway that is late could miss some if there were more."""
+MUTATION_ORDER_BYTES: Final = 16 * 1024
+"""Longest order of a mutation: announcements are kept in Redis for a while."""
 
 
 class Announced(Protocol):
@@ -23,6 +31,31 @@ class Announced(Protocol):
 
 Announce = Callable[[bytes, float], Awaitable[Announced]]
 """Tells all gateways and waits so many seconds for their answers; raises Unavailable."""
+
+
+class OrderRate:
+    """Lets so many orders pass in each second.
+
+    Args:
+        orders: how many.
+        now: seconds on a steady clock.
+    """
+
+    def __init__(self, orders: int = MUTATION_ORDERS_PER_SECOND, now: Callable[[], float] = time.monotonic) -> None:
+        self._orders = orders
+        self._now = now
+        self._left = orders
+        self._ends_at = now() + 1
+
+    def admit(self) -> bool:
+        """Whether one more may be given now."""
+        now = self._now()
+        if now >= self._ends_at:
+            self._left, self._ends_at = self._orders, now + 1
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
 
 
 async def give_order(announce: Announce, order: Mapping[str, Any], wait_s: float = WAIT_S) -> dict[str, Any]:

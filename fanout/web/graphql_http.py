@@ -13,11 +13,9 @@ begun, and their fields have an error. One that has begun is carried through alt
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -27,32 +25,16 @@ from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.model import Call, CallKind, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
-from fanout.schema import Api, Caller, ExecutionResult
-from fanout.schema import Invalidate as Invalidation
-from fanout.web.answers import UNAVAILABLE_TYPE, answer_errors, answer_json, answer_unavailable
+from fanout.schema import Api, Caller
+from fanout.web.answers import answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.entrance import Entrance
 from fanout.web.events_http import Publish
 from fanout.web.pace import Pace
+from fanout.web.wishes import Invalidate, Wishes
 
-_logger = logging.getLogger("fanout.web")
-
-Invalidate = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Tells all gateways to end the subscriptions on a field whose invalidation filters match a payload; raises
-`BadRequest` for a field that has none, and `Unavailable`."""
 FindPosition = Callable[[], Awaitable[str]]
 """The position of this moment; raises `Unavailable`."""
-
-_match_header_name = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+").fullmatch
-_match_header_value = re.compile(r"[\t -~]*").fullmatch
-# What the server says about its own answer.
-_OWN_HEADERS: Final = frozenset(
-    (
-        *("connection", "content-encoding", "content-length", "content-type", "date", "keep-alive"),
-        *("server", "te", "trailer", "transfer-encoding", "upgrade"),
-    )
-)
-_MAX_HEADER_BYTES: Final = 4096
 
 PATHS = ("/graphql", "/graphql/realtime")
 
@@ -78,6 +60,7 @@ def build_graphql_router(
 ) -> APIRouter:
     """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
     router = APIRouter()
+    wishes = Wishes(invalidate)
 
     @router.post("/graphql")
     async def post_graphql(request: Request) -> Response:
@@ -102,10 +85,10 @@ def build_graphql_router(
                     "send the mutation again later",
                     data=None,
                 )
-        response = await _carry_out(result, invalidate) if result.invalidations else result.response
+        response = await wishes.carry_out(result) if result.invalidations else result.response
         if position is not None:
             response = _add_position(response, position)
-        return _answer(response, choose_headers(result.headers) if result.headers else None)
+        return _answer(response, wishes.choose_headers(result.headers) if result.headers else None)
 
     for path in PATHS:
         router.get(path)(_ask_for_upgrade)
@@ -142,57 +125,6 @@ def _answer(response: dict[str, Any], headers: dict[str, str] | None) -> Respons
     except orjson.JSONEncodeError:
         # Only in scalars of the schema's author: a resolver has nested what it gives too deeply.
         return answer_json({"data": None, "errors": [{"message": "The result cannot be written as JSON."}]})
-
-
-def choose_headers(wished: Mapping[str, str]) -> dict[str, str]:
-    """Of the headers that resolvers wish for, those that can be sent: others would change what the answer is.
-
-    All fields of an operation have AppSync's 4 KB together; what does not fit is left out, and the log says so.
-    """
-    chosen: dict[str, str] = {}
-    left = _MAX_HEADER_BYTES
-    for name, value in {name.lower(): value for name, value in wished.items()}.items():
-        if not _match_header_name(name) or not _match_header_value(value) or name in _OWN_HEADERS:
-            continue
-        size = len(name) + len(value)
-        if size > left:
-            _logger.warning("the response header %r is left out: resolvers have %d bytes", name, _MAX_HEADER_BYTES)
-            continue
-        chosen[name] = value
-        left -= size
-    return chosen
-
-
-async def _carry_out(result: ExecutionResult, invalidate: Invalidate) -> dict[str, Any]:
-    """Give the orders of an execution; the response, which tells of those that could not be given.
-
-    What was executed stays executed: an order that fails is an error beside the data.
-    """
-    errors = [error for wish in result.invalidations if (error := await _order(wish, invalidate)) is not None]
-    if not errors:
-        return result.response
-    return {**result.response, "errors": [*result.response.get("errors", ()), *errors]}
-
-
-async def _order(wish: Invalidation, invalidate: Invalidate) -> dict[str, Any] | None:
-    try:
-        await invalidate(wish.field, wish.payload)
-    except BadRequest as fault:
-        _logger.warning("a resolver's invalidateSubscriptions cannot be carried out: %s", fault.message)
-        error_type, message = "BadRequest", f"Subscriptions on {wish.field} cannot be invalidated."
-    except Unavailable as error:
-        _logger.warning("%s; the subscriptions on %s are not invalidated", error, wish.field)
-        error_type, message = UNAVAILABLE_TYPE, f"Subscriptions on {wish.field} could not be invalidated now."
-    else:
-        return None
-    return {
-        "path": None,
-        "data": None,
-        "errorType": error_type,
-        "errorInfo": None,
-        "locations": None,
-        "message": message,
-    }
 
 
 def _try_to_parse(body: bytes) -> GraphqlRequest | ClientFault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import orjson
 import pytest
 
 from fanout.administration import PreparedResolvers, warn_of_directives
-from fanout.errors import BadRequest, FieldDenied
+from fanout.errors import BadRequest, FieldDenied, Unavailable
 from fanout.gateway import Ended
 from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.schema import parse_schema
@@ -90,6 +91,16 @@ async def test_what_a_mutation_orders_is_told_and_not_waited_for(deployment: Dep
     assert deployment.oversight.done == []
     await deployment.administration.obey(orjson.dumps(order))
     assert deployment.oversight.done == [("invalidate", "onM", {"id": 1})]
+
+
+async def test_what_mutations_order_is_limited(deployment: Deployment) -> None:
+    with pytest.raises(BadRequest, match="longer than 16384 bytes"):
+        await deployment.administration.order_invalidation("onM", {"id": "x" * 17_000})
+    outcomes = await asyncio.gather(
+        *(deployment.administration.order_invalidation("onM", {}) for _ in range(1000)), return_exceptions=True
+    )
+    assert any(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert len(deployment.told) == outcomes.count(None)
 
 
 async def test_a_field_without_an_invalidation_filter_is_told(deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from fanout.errors import Unavailable
-from fanout.orders import WAIT_S, count_gateways, give_order, read_answer
+from fanout.orders import WAIT_S, OrderRate, count_gateways, give_order, read_answer
 
 
 @dataclass
@@ -46,6 +46,16 @@ async def test_an_order_can_be_told_without_waiting() -> None:
     gateways = Gateways(Announced(2, {}))
     assert (await give_order(gateways.announce, {"do": "x"}, wait_s=0))["gateways"] == {"told": 2, "answered": 0}
     assert gateways.told == [({"do": "x"}, 0)]
+
+
+def test_so_many_orders_pass_in_a_second() -> None:
+    now = 5.0
+    rate = OrderRate(2, lambda: now)
+    assert [rate.admit() for _ in range(4)] == [True, True, False, False]
+    now = 5.9
+    assert not rate.admit()
+    now = 6.0
+    assert [rate.admit() for _ in range(3)] == [True, True, False]
 
 
 async def test_nobody_to_tell() -> None:
