@@ -6,10 +6,13 @@ Source: AppSync developer guide, "AWS AppSync JavaScript resolver context object
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fanout.schema import Invocation, SelectionText
+
+_MOST_DIGITS: Final = 2**63
 
 
 class ContextBuilder:
@@ -71,3 +74,28 @@ class ContextBuilder:
         if fetched is not None:
             context.update(fetched)
         return context
+
+
+def make_json_safe(value: Any) -> Any:
+    """JSON that can be written: what came from a token or a document may hold more than JSON does.
+
+    Numbers beyond 64 bits become what JavaScript makes of them, halves of characters become U+FFFD.
+
+    Raises:
+        RecursionError: nested about a thousand times.
+    """
+    match value:
+        case bool():
+            return value
+        case int() if not -_MOST_DIGITS <= value < _MOST_DIGITS:
+            try:
+                return float(value)
+            except OverflowError:
+                return math.inf if value > 0 else -math.inf
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case Mapping():
+            return {make_json_safe(str(name)): make_json_safe(each) for name, each in value.items()}
+        case list() | tuple():
+            return [make_json_safe(each) for each in value]
+    return value

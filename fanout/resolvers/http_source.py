@@ -50,7 +50,6 @@ _NOT_SETTABLE: Final = frozenset(
 # What stands in paths and queries as it is (RFC 3986 section 3.3 and 3.4); everything else is percent-encoded.
 _IN_PATH: Final = "/:@!$&'()*+,;=-._~"
 _IN_QUERY: Final = "-._~"
-_DOTS: Final = re.compile(r"(\.|%2e){1,2}", re.IGNORECASE)
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -179,7 +178,8 @@ class HttpSource:
             raise InvalidRequest(
                 "The request's resourcePath may have no //, \\, # or line end; encode what it is made of."
             )
-        if any(_DOTS.fullmatch(segment) for segment in raw_path.split("/")):
+        # As who decodes first and divides then would read it.
+        if {".", ".."}.intersection(re.split(r"[/\\]", unquote(raw_path))):
             raise InvalidRequest("The request's resourcePath may have no segment . or ..")
         if _PERCENT.search(raw_path + given):
             raise InvalidRequest("The request's resourcePath has a % that is no encoded character; encode it as %25.")

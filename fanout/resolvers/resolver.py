@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from fanout.resolvers.context import ContextBuilder
+import orjson
+
+from fanout.resolvers.context import ContextBuilder, make_json_safe
 from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRequest
 from fanout.resolvers.directory import NONE, Function, Module, Pipeline
 from fanout.resolvers.log import ResolverLog
@@ -180,7 +182,7 @@ class _Resolution:
             errors=[{"message": error.message, "type": error.error_type} for error in self._errors],
         )
         try:
-            envelope = await self._processes.call(module.name, handler, context)
+            envelope = await self._run(module.name, handler, context)
         except LimitExceeded as error:
             self._log.note_failure(module, f"a limit was exceeded: {error}")
             which = _LIMITS.get(str(error))
@@ -196,6 +198,16 @@ class _Resolution:
         self._stash = stash if isinstance(stash, dict) else {}
         self._collect(envelope.get("extensions") or {})
         return _Outcome(envelope.get("value"), "early" in envelope, envelope.get("early"))
+
+    async def _run(self, module: str, handler: str, context: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._processes.call(module, handler, context)
+        except orjson.JSONEncodeError:
+            pass  # looked at only then: hardly any request holds what cannot be written
+        try:
+            return await self._processes.call(module, handler, make_json_safe(context))
+        except (orjson.JSONEncodeError, RecursionError):
+            raise self._fail("What the resolver is given is nested too deeply.", "BadRequest") from None
 
     def _collect(self, extensions: Mapping[str, Any]) -> None:
         self._filter = extensions.get("filter", self._filter)

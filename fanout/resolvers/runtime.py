@@ -126,14 +126,14 @@ class RuntimeHost:
     def start(self, runtime: Runtime | None = None) -> None:
         """Let a runtime (the current one) be called from now on."""
         runtime = runtime or self._current
+        self._retire_all_but(runtime, self._current)  # one that a defect has kept from taking over
         runtime.start()
         self._started.add(runtime)
 
     def replace(self, runtime: Runtime) -> None:
         """Serve by a started runtime from now on; the others end when all requests that began by them have ended."""
         self._current = runtime
-        for former in self._started - {runtime} - self._retiring.keys():
-            self._retiring[former] = asyncio.get_running_loop().create_task(self._retire(former))
+        self._retire_all_but(runtime)
 
     async def stop(self) -> None:
         """End all processes and connections."""
@@ -144,6 +144,10 @@ class RuntimeHost:
             await runtime.close()
         self._started.clear()
         await self._client.close()
+
+    def _retire_all_but(self, *kept: Runtime) -> None:
+        for former in self._started - set(kept) - self._retiring.keys():
+            self._retiring[former] = asyncio.get_running_loop().create_task(self._retire(former))
 
     async def _retire(self, runtime: Runtime) -> None:
         await asyncio.sleep(self._longest_request_s)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanout.resolver_settings import HttpDataSourceSettings
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
@@ -214,6 +218,8 @@ def path_cases() -> list[str]:
         "/a/./b",
         "/a/%2e%2e/b",
         "/a/.%2E",
+        "/a/..%2Fb",
+        "/a/..%5Cb",
         "/a\r\nX-Injected: 1",
         "/a\tb",
         "/a#b",
@@ -323,3 +329,36 @@ async def test_requests_to_the_endpoint_are_signed(monkeypatch: pytest.MonkeyPat
         assert signed == ["content-type", "host", "x-a", "x-amz-date"]
         await source.invoke({"method": "GET", "resourcePath": f"http://127.0.0.1:{other.port}/"})
         assert "authorization" not in other.request[1]
+
+
+PIECES = st.sampled_from(
+    ["/", "//", ".", "..", "%2e", "%2F", "%", "@", ":", "\\", "?", "#", "&", "=", "a", "é", " ", "\n", "[", "]"]
+)
+
+
+@given(
+    st.lists(PIECES, max_size=12).map("".join), st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
+)
+def test_no_path_leaves_the_endpoint_by_whatever_it_is_made_of(path: str, query: dict[str, str]) -> None:
+    source = HttpSource(
+        "orders", HttpDataSourceSettings(type="HTTP", endpoint="https://api.example.com/v1"), HttpClient()
+    )
+    try:
+        request = source._build({"method": "GET", "resourcePath": path, "params": {"query": query}})
+    except InvalidRequest:
+        return
+    assert (request.url.scheme, request.url.host, request.url.port, request.url.userinfo) == (
+        "https",
+        "api.example.com",
+        None,
+        b"",
+    )
+    target = request.url.raw_path.decode("ascii")
+    decoded = unquote(target.partition("?")[0])
+    assert target.startswith("/v1/")
+    assert not {".", ".."} & set(decoded.split("/"))
+    assert not re.search(r"[\s\\#]", target)
+    assert request.headers["host"] == "api.example.com"
+    # Whoever reads the query gets what was given.
+    pairs = parse_qsl(target.partition("?")[2], keep_blank_values=True)
+    assert pairs[len(pairs) - len(query) :] == list(query.items())

@@ -284,3 +284,29 @@ async def test_the_selection_goes_to_modules_that_name_it(tmp_path: Path) -> Non
     assert (await resolving.resolve()).value == {"result": ["id", "author", "author/name"]}
     infos = [context["info"] for _, _, context in resolving.processes.calls]
     assert ["selectionSetList" in info for info in infos] == [True, False]
+
+
+def nest(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+async def test_what_no_json_can_hold_is_given_as_javascript_has_it(tmp_path: Path) -> None:
+    resolving = unit(tmp_path, "return { payload: ctx.args.given };")
+    for given, seen in (
+        (10**30, 1e30),
+        ("a\ud800", "a\ufffd"),
+        ({"deep": [-(10**30)]}, {"deep": [-1e30]}),
+        (10**400, None),
+    ):
+        assert (await resolving.resolve(invoke({"given": given}))).value == seen
+    assert (await resolving.resolve(invoke({"given": nest(200)}))).value == nest(200)
+
+
+@pytest.mark.parametrize("levels", [300, 5000])
+async def test_what_is_nested_too_deeply_is_the_clients_mistake(tmp_path: Path, levels: int) -> None:
+    with pytest.raises(ResolverFault, match="nested too deeply") as caught:
+        await unit(tmp_path, "return {};").resolve(invoke({"given": nest(levels)}))
+    assert caught.value.error_type == "BadRequest"

@@ -12,6 +12,7 @@ import pytest
 
 from fanout.errors import ConfigurationError, Unavailable
 from fanout.resolvers.runtime import RuntimeHost
+from fanout.schema import Resolver
 from fanout.settings import Settings
 from tests.fanout.resolvers.written import SCHEMA, UNIT, invoke, write
 
@@ -32,6 +33,14 @@ async def run(settings: Settings) -> AsyncIterator[RuntimeHost]:
 
 async def resolve(host: RuntimeHost) -> Any:
     return (await host.resolvers["Mutation", "create"].resolve(invoke({"id": "a"}))).value
+
+
+async def wait_until_closed(resolver: Resolver) -> None:
+    try:
+        while True:
+            await resolver.resolve(invoke())
+    except Unavailable:
+        pass
 
 
 async def test_fields_are_resolved_in_processes(tmp_path: Path) -> None:
@@ -84,16 +93,7 @@ async def test_a_new_runtime_takes_over_and_the_former_ends_its_requests(tmp_pat
         assert await resolve(host) == "new"
         assert (await under_way).value == {"id": "a"}
 
-        async def is_closed() -> bool:
-            try:
-                await former.resolve(invoke())
-            except Unavailable:
-                return True
-            return False
-
-        closed: list[bool] = []
-        while not closed:
-            closed += [True] if await is_closed() else []
+        await wait_until_closed(former)
         assert former.version != host.resolvers["Mutation", "create"].version
 
 
@@ -104,3 +104,18 @@ async def test_what_cannot_be_read_leaves_everything_as_it_was(tmp_path: Path) -
         with pytest.raises(ConfigurationError, match=r"Mutation\.create\.js:1:"):
             host.prepare(settings, SCHEMA)
         assert await resolve(host) == {"id": "a"}
+
+
+async def test_one_that_never_took_over_does_not_stay(tmp_path: Path) -> None:
+    settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}), request_execution_timeout_ms=1)
+    async with run(settings) as host:
+        runtimes = []
+        for text in ("'one'", "'two'"):
+            write(tmp_path, {"Mutation.create.js": UNIT.replace("ctx.result", text)})
+            runtimes.append(host.prepare(settings, SCHEMA))
+            host.start(runtimes[-1])
+        given_up, _ = (each.resolvers["Mutation", "create"] for each in runtimes)
+        await wait_until_closed(given_up)
+        assert await resolve(host) == {"id": "a"}
+        host.replace(runtimes[-1])
+        assert await resolve(host) == "two"
