@@ -12,12 +12,13 @@
     return JSON.parse(text);
   };
 
-  extensions.setSubscriptionFilter = (filter) => {
-    host.call.extensions.filter = copyObject("extensions.setSubscriptionFilter", filter);
+  // Null is what toSubscriptionFilter makes of a filter that a client left out: there is none then.
+  const setFilter = (key, name) => (filter) => {
+    host.call.extensions[key] = filter === null ? null : copyObject(name, filter);
   };
-  extensions.setSubscriptionInvalidationFilter = (filter) => {
-    host.call.extensions.invalidationFilter = copyObject("extensions.setSubscriptionInvalidationFilter", filter);
-  };
+  extensions.setSubscriptionFilter = setFilter("filter", "extensions.setSubscriptionFilter");
+  extensions.setSubscriptionInvalidationFilter =
+    setFilter("invalidationFilter", "extensions.setSubscriptionInvalidationFilter");
   extensions.invalidateSubscriptions = (wish) => {
     const { subscriptionField, payload } = copyObject("extensions.invalidateSubscriptions", wish);
     if (typeof subscriptionField !== "string" || subscriptionField === "") {

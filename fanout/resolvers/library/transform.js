@@ -11,19 +11,35 @@
 
   // --- subscriptions: asked, so that there is one set of rules for filters -------------------------------------------
 
-  // JSON would leave out a condition whose operand is undefined, and let more through; and make null of Infinity, which
-  // holds where the field is missing. Undefined is null, and what JSON does not have is refused.
-  const JSON_KINDS = ["string", "boolean", "object"];
-  const keepConditions = (key, value) => {
-    if (value === undefined) return null;
+  // JSON makes null of Infinity, which holds where the field is missing, and leaves out what is undefined: an argument
+  // that a client left out would take its condition with it, and let more through. Both are refused. A whole field that
+  // is undefined counts as not given, as null does.
+  const JSON_KINDS = ["undefined", "string", "boolean", "object"];
+  const refuseOthers = (key, value) => {
     if (!JSON_KINDS.includes(typeof value) && !Number.isFinite(value)) {
       host.refuse(`util.transform.toSubscriptionFilter: '${key}'`, "what JSON can say", value);
     }
-    return value;
+    return value ?? null;
+  };
+  const checkOperands = (filter) => {
+    if (!isObject(filter)) return;
+    for (const [name, value] of Object.entries(filter)) {
+      if (Array.isArray(value)) value.forEach(checkOperands);
+      else if (isObject(value)) {
+        for (const [operator, operand] of Object.entries(value)) {
+          if (operand === undefined) {
+            host.refuse(`util.transform.toSubscriptionFilter: '${operator}' on '${name}'`, "what JSON can say", operand);
+          }
+        }
+      }
+    }
   };
 
+  const isNull = (value) => value === null || value === undefined;
   const toSubscriptionFilter = (filter, ignoredFields, rules) => {
-    const details = JSON.parse(JSON.stringify([filter, ignoredFields, rules], keepConditions));
+    if (isNull(filter) && isNull(rules)) return null;
+    [filter, rules].forEach(checkOperands);
+    const details = JSON.parse(JSON.stringify([filter, ignoredFields, rules], refuseOthers));
     // A copy: two questions that are equal have one answer, and callers may change what they are given.
     return JSON.parse(JSON.stringify(host.ask("subscriptionFilter", ...details)));
   };

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from fanout.resolvers.answers import answer
 from tests.fanout.resolvers.running import Expressions, call
 
 FILTER = {"filterGroup": [{"filters": [{"fieldName": "severity", "operator": "le", "value": 3}]}]}
@@ -23,7 +25,77 @@ def test_a_filter_is_handed_over_as_it_is_at_that_moment(function: str, key: str
     assert envelope["extensions"] == {key: FILTER}
 
 
+# The resolvers of the guide's pages "Defining enhanced subscriptions filters" and "Unsubscribing WebSocket connections
+# using filters", in other words.
+NULL_PAYLOAD = "const request = () => ({ payload: null });\n"
+TICKETS = {"severity": {"ge": 7}, "priority": {"in": ["high", "medium"]}}
+SECURITY = {"category": {"eq": "security"}, "group": {"in": ["admin", "operators"]}}
+COUNTRY = {"location.address.country": {"eq": "USA"}}
+
+
+def run_guide(filter: str, arguments: dict[str, Any], more: str = "") -> Any:
+    code = f"{NULL_PAYLOAD}function response(ctx) {{ const filter = {filter};\n{more}"
+    code += "extensions.setSubscriptionFilter(util.transform.toSubscriptionFilter(filter)); return null; }"
+    envelope = call(code, arguments, "unit", answer)
+    assert envelope["value"] is None
+    return envelope["extensions"]
+
+
+def groups(*alternatives: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "filterGroup": [
+            {
+                "filters": [
+                    {"fieldName": name, "operator": operator, "value": value}
+                    for name, condition in alternative.items()
+                    for operator, value in condition.items()
+                ]
+            }
+            for alternative in alternatives
+        ]
+    }
+
+
+def test_the_guides_special_tickets() -> None:
+    written = json.dumps({"or": [TICKETS, SECURITY, COUNTRY]})
+    assert run_guide(written, {}) == {"filter": groups(TICKETS, SECURITY, COUNTRY)}
+
+
+def test_the_guides_tickets_of_a_group() -> None:
+    code = '{ group: { eq: ctx.args.group }, status: { eq: "pending" } }'
+    assert run_guide(code, {"group": "aws"}) == {
+        "filter": groups({"group": {"eq": "aws"}, "status": {"eq": "pending"}})
+    }
+    assert "failure" in call(
+        f"{NULL_PAYLOAD}const response = (ctx) => util.transform.toSubscriptionFilter({code});", {}, "unit", answer
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "filter"),
+    [
+        ({"filter": '{"severity":{"le":2}}'}, groups({"severity": {"le": 2}})),
+        ({"filter": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_guides_filter_of_the_client(given: dict[str, Any], filter: Any) -> None:
+    assert run_guide("ctx.args.filter", given) == {"filter": filter}
+
+
+def test_the_guides_invalidation_filter() -> None:
+    more = """const gone = { groupId: { eq: ctx.args.groupId }, userId: { eq: ctx.args.userId } };
+        extensions.setSubscriptionInvalidationFilter(util.transform.toSubscriptionFilter(gone));\n"""
+    group, user = {"groupId": {"eq": "group-1"}}, {"userId": {"eq": "user-1"}}
+    assert run_guide("{ groupId: { eq: ctx.args.groupId } }", {"groupId": "group-1", "userId": "user-1"}, more) == {
+        "filter": groups(group),
+        "invalidationFilter": groups({**group, **user}),
+    }
+
+
 def test_the_last_filter_holds() -> None:
+    code = "extensions.setSubscriptionFilter({ a: 1 }), extensions.setSubscriptionFilter(null)"
+    assert expressions.envelope(code)["extensions"] == {"filter": None}
     code = "extensions.setSubscriptionFilter({ a: 1 }), extensions.setSubscriptionFilter(args[0])"
     assert expressions.envelope(code, FILTER)["extensions"] == {"filter": FILTER}
 
@@ -48,7 +120,7 @@ def test_at_most_five_distinct_invalidations() -> None:
 @pytest.mark.parametrize("function", ["setSubscriptionFilter", "setSubscriptionInvalidationFilter"])
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("null", "null"), ("undefined", "undefined"), ("[]", "a list"), ("'x'", "a string"), ("() => 1", "a function")],
+    [("undefined", "undefined"), ("[]", "a list"), ("'x'", "a string"), ("() => 1", "a function")],
 )
 def test_a_filter_that_is_no_object_is_refused(function: str, value: str, kind: str) -> None:
     message = expressions.error(f"extensions.{function}({value})")

@@ -66,13 +66,20 @@ NAME, STOCK = ("name", "ne", "sample"), ("stock", "gt", 100)
         ),
         ([{}, [], {"r1": {"eq": 1}}], [group(("r1", "eq", 1))]),
         ([{"and": []}], []),
-        ([None], []),
+        ([None, [], {"r1": {"eq": 1}}], [group(("r1", "eq", 1))]),
     ],
 )
 def test_documented_subscription_filters(args: list[Any], groups: list[Any]) -> None:
     assert expressions.run("util.transform.toSubscriptionFilter(...args)", *args) == {"filterGroup": groups}
     as_text = [json.dumps(args[0]), *args[1:]]
     assert expressions.run("util.transform.toSubscriptionFilter(...args)", *as_text) == {"filterGroup": groups}
+
+
+def test_no_filter_is_null_as_captured() -> None:
+    assert expressions.run("[util.transform.toSubscriptionFilter(null), util.transform.toSubscriptionFilter()]") == [
+        None,
+        None,
+    ]
 
 
 def test_a_subscription_filter_goes_straight_to_the_extension() -> None:
@@ -104,10 +111,23 @@ def test_a_subscription_filter_that_cannot_be_is_the_resolvers_error(arguments: 
     assert envelope["error"]["type"] == "BadRequest"
 
 
-def test_an_operand_that_is_left_out_asks_for_null_and_not_for_everything() -> None:
-    code = "util.transform.toSubscriptionFilter({ roomId: { eq: args[0] }, content: { ne: '' }, nothing: undefined })"
-    groups = [group(("roomId", "eq", None), ("content", "ne", ""))]
-    assert expressions.run(code) == {"filterGroup": groups}
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{ roomId: { eq: args[0] }, content: { ne: '' } }",
+        "{ or: [{ content: { ne: '' } }, { and: [{ roomId: { eq: args[0] } }] }] }",
+        "{ content: { ne: '' } }, [], { roomId: { eq: args[0] } }",
+    ],
+)
+def test_an_operand_that_is_left_out_does_not_take_its_condition_with_it(arguments: str) -> None:
+    message = expressions.error(f"util.transform.toSubscriptionFilter({arguments})")
+    place = "util.transform.toSubscriptionFilter: 'eq' on 'roomId'"
+    assert message == f"TypeError: {place} takes what JSON can say, not undefined"
+
+
+def test_a_field_that_is_left_out_is_not_given() -> None:
+    code = "util.transform.toSubscriptionFilter({ roomId: args[0], content: { ne: '' } }, undefined, undefined)"
+    assert expressions.run(code) == {"filterGroup": [group(("content", "ne", ""))]}
 
 
 @pytest.mark.parametrize(("value", "kind"), [("NaN", "number"), ("1 / 0", "number"), ("() => 1", "function")])
