@@ -21,6 +21,7 @@ from fanout.model import Bucket, Event, NewEvent
 from fanout.settings import Settings
 from tests.fanout.bus.cluster_client import ClusterClient
 from tests.listener import accepting
+from tests.served import PATIENCE_SECONDS
 
 STREAM = "fanout:events"
 ROUTES: dict[str, tuple[str, ...]] = {
@@ -34,17 +35,22 @@ CHECKPOINT = "fanout:{fanout:events}:checkpoint"
 DEAD = "fanout:{fanout:events}:dead"
 EPOCH = "fanout:{fanout:events}:epoch"
 
-# Short enough that tests of expiry are quick, long enough that a busy machine does not make a gateway look dead.
-QUICK: dict[str, Any] = {
-    "lease_ms": 400,
+# What is looked at now and then is looked at soon; but nothing expires by itself, however long the machine is busy
+# with something else.
+USUAL: dict[str, Any] = {
+    "lease_ms": 60_000,
     "heartbeat_interval_ms": 100,
-    "heartbeat_timeout_ms": 800,
+    "heartbeat_timeout_ms": 600_000,
     "bucket_linger_ms": 50,
 }
-FOREVER = {"heartbeat_timeout_ms": 600_000}
+# For tests in which that is what happens: who says nothing for so long is succeeded as router, and written off.
+SHORT_LEASE = {"lease_ms": 400}
+SHORT_HEARTBEAT = {"heartbeat_timeout_ms": 800}
 
 
-async def until(condition: Callable[[], object], what: str = "the condition", timeout_s: float = 10) -> None:
+async def until(
+    condition: Callable[[], object], what: str = "the condition", timeout_s: float = PATIENCE_SECONDS
+) -> None:
     """Wait for a condition, or fail and say for what."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -54,7 +60,7 @@ async def until(condition: Callable[[], object], what: str = "the condition", ti
         raise AssertionError(f"waited {timeout_s} s for {what}") from None
 
 
-async def until_redis(condition: Callable[[], Awaitable[object]], timeout_s: float = 10) -> None:
+async def until_redis(condition: Callable[[], Awaitable[object]], timeout_s: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition that has to be asked for."""
     async with asyncio.timeout(timeout_s):
         while not await condition():
@@ -94,7 +100,7 @@ class Gateway:
     """A bus, and what came out of it."""
 
     def __init__(self, url: str, **settings: Any) -> None:
-        self.settings = Settings(**{**QUICK, **settings})
+        self.settings = Settings(**{**USUAL, **settings})
         self.metrics = Metrics()
         self.events: list[tuple[str, Event]] = []
         self.missed: list[str] = []
@@ -174,7 +180,7 @@ class GatewayProcess:
 
 async def run_gateway(url: str, bucket: Bucket) -> None:
     """Be a gateway; print `routing`, each number delivered and `missed`, until the standard input ends."""
-    gateway = Gateway(url, heartbeat_timeout_ms=600_000)
+    gateway = Gateway(url, **SHORT_LEASE)
     shown = 0
     await gateway.bus.start()
     await gateway.bus.register([bucket])

@@ -16,7 +16,7 @@ from fanout.bus.entries import parse_id
 from fanout.bus.keys import Keys
 from fanout.metrics import Metrics
 from fanout.settings import Settings
-from tests.fanout.bus.harness import QUICK, Gate, until
+from tests.fanout.bus.harness import USUAL, Gate, until
 
 WAIT_S = 10.0
 
@@ -30,7 +30,7 @@ class Listener:
         self.fails = False
         self._name = name.encode()
         self.bus = Bus(
-            Settings(**QUICK), url, lambda _: None, lambda *_: None, self.missed.append, Metrics(), self._hear
+            Settings(**USUAL), url, lambda _: None, lambda *_: None, self.missed.append, Metrics(), self._hear
         )
 
     async def _hear(self, body: bytes) -> bytes:

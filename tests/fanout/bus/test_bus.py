@@ -18,6 +18,7 @@ from fanout.model import Bucket, NewEvent
 from fanout.settings import MutationSettings
 from tests.fanout.bus.harness import (
     CATCH_ALL,
+    SHORT_LEASE,
     STREAM,
     Gateway,
     Start,
@@ -78,7 +79,9 @@ async def test_an_event_is_forwarded_to_gateways_with_a_matching_bucket_only(
 
 
 async def test_a_mutation_reaches_all_its_subscription_fields(url: str, redis: Redis, start_gateway: Start) -> None:
-    router, one, other = [await start_gateway(url) for _ in range(3)]
+    router = await start_gateway(url)
+    await until(lambda: router.is_router)
+    one, other = await start_gateway(url), await start_gateway(url)
     await one.bus.register([Bucket("onUpdateMessage", "author.id", "n5")])
     await other.bus.register([Bucket("onAnyMessage", "author.id", "null")])
     await redis.xadd(STREAM, {"mutation": "updateMessage", "data": '{"author": {"id": 5}, "number": 1}'})
@@ -131,7 +134,7 @@ async def test_streams_are_spread_over_the_gateways_and_nothing_is_lost_when_the
 ) -> None:
     """Gateways join one after the other and one dies, while events of all streams are published."""
     streams = tuple(f"stream {number}" for number in range(4))
-    options = {"stream": streams, "heartbeat_timeout_ms": 600_000}
+    options = {"stream": streams, **SHORT_LEASE}
     gateways = [await start_gateway(url, **options)]
     await gateways[0].bus.register([CATCH_ALL])
     await until(lambda: _held(gateways) == [4])
@@ -185,9 +188,9 @@ async def test_events_are_published_to_the_stream_that_is_asked_for_or_set(url: 
 async def test_a_stopped_gateway_leaves_nothing_behind_and_hands_over_at_once(
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
-    first = await start_gateway(url, lease_ms=60_000)
+    first = await start_gateway(url)
     await until(lambda: first.is_router)
-    second = await start_gateway(url, lease_ms=60_000)
+    second = await start_gateway(url)
     await first.bus.register([room("a")])
     await second.bus.register([room("a")])
     await first.bus.stop()
@@ -319,7 +322,7 @@ async def test_a_registration_under_a_lost_membership_is_not_promised(
 ) -> None:
     router = await start_gateway(url)
     await until(lambda: router.is_router)
-    gateway = await start_gateway(url, heartbeat_interval_ms=60_000, heartbeat_timeout_ms=600_000)
+    gateway = await start_gateway(url, heartbeat_interval_ms=60_000)
     await redis.delete(f"fanout:{{gateway:{gateway.bus.gateway_id}}}:inbox")
     await gateway.bus.register([room("a")])
     assert gateway.missed == ["membership-lost"]

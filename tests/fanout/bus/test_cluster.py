@@ -19,7 +19,7 @@ from fanout.bus.keys import Keys
 from fanout.bus.slots import find_slot
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, Unavailable
-from tests.fanout.bus.harness import CATCH_ALL, FOREVER, STREAM, Gateway, Start, message, room, until, until_redis
+from tests.fanout.bus.harness import CATCH_ALL, SHORT_LEASE, STREAM, Gateway, Start, message, room, until, until_redis
 from tests.faults.proxy import Proxy
 from tests.valkey import Valkey, ValkeyCluster, run_valkey_cluster
 
@@ -159,7 +159,7 @@ async def test_slots_move_while_events_are_routed_and_nothing_is_lost_or_doubled
     cluster: ValkeyCluster, start_gateway: Start
 ) -> None:
     """The slots of the stream, of an inbox, of a bucket, of the paths and of the gateways, each there and on."""
-    gateways = [await start_gateway(cluster.url, **FOREVER) for _ in range(3)]
+    gateways = [await start_gateway(cluster.url, **SHORT_LEASE) for _ in range(3)]
     for gateway in gateways:
         await gateway.bus.register([room("a")])
     keys = Keys("fanout:")
@@ -217,7 +217,7 @@ async def test_tls_and_a_password_hold_for_all_servers(tmp_path: Path, start_gat
             announced = {end.port for end in ends}
             await until(lambda: all(list_ports(server) == announced for server in own.servers), "the map", 30)
             address = f"127.0.0.1:{ends[0].port}?ssl_ca_certs={files.ca}"
-            gateways = [await start_gateway(f"rediss://:hunter2@{address}", **FOREVER) for _ in range(2)]
+            gateways = [await start_gateway(f"rediss://:hunter2@{address}") for _ in range(2)]
             for gateway in gateways:
                 await gateway.bus.register([room("a")])
             for number in range(30):
@@ -252,7 +252,7 @@ def list_ports(server: Valkey) -> set[int]:
 
 async def test_a_replica_takes_over_and_subscribers_are_told(start_gateway: Start) -> None:
     with run_valkey_cluster(primaries=3, replicas=3, node_timeout_ms=1500) as own:
-        gateways = [await start_gateway(own.url, **FOREVER) for _ in range(2)]
+        gateways = [await start_gateway(own.url) for _ in range(2)]
         for gateway in gateways:
             await gateway.bus.register([room("a"), CATCH_ALL])
         for number in range(50):
@@ -292,7 +292,7 @@ async def test_a_server_that_came_back_empty_is_noticed_by_whoever_wrote_to_it()
         main = find_server(keys.gateways)
         stream = next(name for name in map(str, range(1000)) if find_server(name) is main)
         for _ in range(50):  # until the inbox, whose name is chance, leaves a server free
-            gateway = Gateway(own.url, **FOREVER, stream=(stream,))
+            gateway = Gateway(own.url, stream=(stream,))
             used = {main, find_server(keys.announcements), find_server(keys.inbox(gateway.bus.gateway_id))}
             if len(used) < 3:
                 break

@@ -137,7 +137,7 @@ async def test_an_entry_of_somebody_else_is_skipped(url: str, redis: Redis, capl
 async def test_trimmed_entries_are_told_before_what_comes_after_them(
     url: str, redis: Redis, gate: Gate, max_length: int
 ) -> None:
-    settings = {"inbox_max_length": max_length, "read_batch_size": 40, "heartbeat_timeout_ms": 600_000}
+    settings = {"inbox_max_length": max_length, "read_batch_size": 40}
     async with Reader(gate.url, **settings).running() as reader:
         await put(redis, reader, 1)
         await until(lambda: reader.numbers == [1])

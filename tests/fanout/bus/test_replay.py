@@ -204,7 +204,7 @@ async def test_nothing_is_taken_for_taken_that_was_put_into_the_inbox(
 ) -> None:
     router = await start_gateway(url)
     await until(lambda: router.is_router)
-    other = await start_gateway(gate.url, heartbeat_timeout_ms=600_000)
+    other = await start_gateway(gate.url)
     await other.bus.register([room("a")])
     gate.hold()
     ids = await publish(router, 5)

@@ -24,9 +24,10 @@ from fanout.metrics import Metrics
 from fanout.model import Event
 from tests.fanout.bus.harness import (
     CHECKPOINT,
-    FOREVER,
     LEASE,
     ROUTES,
+    SHORT_HEARTBEAT,
+    SHORT_LEASE,
     STREAM,
     Gate,
     Gateway,
@@ -45,12 +46,13 @@ from tests.fanout.bus.harness import (
 async def test_there_is_one_router_and_the_next_takes_over_when_it_is_gone(
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
-    gateways = [await start_gateway(url) for _ in range(3)]
+    gateways = [await start_gateway(url, **SHORT_LEASE) for _ in range(3)]
     await until(lambda: any(gateway.is_router for gateway in gateways))
     for _ in range(5):
         (router,) = [gateway for gateway in gateways if gateway.is_router]
-        await redis.set(LEASE, "thief", px=200)
+        await redis.set(LEASE, "thief", px=60_000)
         await until(lambda router=router: not router.is_router)
+        await redis.delete(LEASE)
         await until(lambda: any(gateway.is_router for gateway in gateways))
         assert sum(gateway.is_router for gateway in gateways) == 1
 
@@ -58,7 +60,7 @@ async def test_there_is_one_router_and_the_next_takes_over_when_it_is_gone(
 async def test_a_stolen_lease_ends_routing_without_moving_the_checkpoint(
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
-    gateway = await start_gateway(url, lease_ms=60_000)
+    gateway = await start_gateway(url)
     await gateway.bus.publish([message("a", 1)])
     await until(lambda: gateway.metrics.events_routed == 1)
     before = await redis.hgetall(CHECKPOINT)
@@ -76,11 +78,11 @@ async def test_a_stolen_lease_ends_routing_without_moving_the_checkpoint(
 async def test_a_router_that_was_stopped_and_goes_on_as_if_nothing_had_happened(
     url: str, gate: Gate, start_gateway: Start, stopped_after: bytes
 ) -> None:
-    stopped = await start_gateway(gate.url, **FOREVER, read_batch_size=8)
+    stopped = await start_gateway(gate.url, read_batch_size=8, **SHORT_LEASE)
     await until(lambda: stopped.is_router)
-    successor = await start_gateway(url, **FOREVER)
-    third = await start_gateway(url, **FOREVER)
-    late = await start_gateway(url, **FOREVER)
+    successor = await start_gateway(url)
+    third = await start_gateway(url)
+    late = await start_gateway(url)
     for gateway in (stopped, successor, third):
         await gateway.bus.register([room("a")])
     gate.hold_after(stopped_after)
@@ -104,7 +106,7 @@ async def test_a_router_that_was_stopped_and_goes_on_as_if_nothing_had_happened(
 async def test_a_router_that_was_stopped_for_so_long_that_others_cleaned_up_after_it(
     url: str, redis: Redis, gate: Gate, start_gateway: Start
 ) -> None:
-    stopped = await start_gateway(gate.url)
+    stopped = await start_gateway(gate.url, **SHORT_LEASE, **SHORT_HEARTBEAT)
     await until(lambda: stopped.is_router)
     old_id = stopped.bus.gateway_id
     successor = await start_gateway(url)
@@ -137,7 +139,7 @@ async def test_a_router_process_that_is_stopped_or_killed(
     """The same with a process of its own, stopped at any place."""
     async with GatewayProcess(url, room("a")).running() as process:
         await until(lambda: "routing" in process.lines)
-        successor = await start_gateway(url, **FOREVER)
+        successor = await start_gateway(url)
         await successor.bus.register([room("a")])
         publishing = asyncio.create_task(publish_numbers(successor, "a", range(300)))
         await until(lambda: len(successor.numbers) > 20)
@@ -163,7 +165,7 @@ async def test_order_and_completeness_while_the_lease_and_connections_are_taken_
 ) -> None:
     """Everything at once: what every gateway gets is each event once, in order."""
     chance = random.Random(2)
-    gateways = [await start_gateway(url, **FOREVER, read_batch_size=16, lease_ms=30) for _ in range(3)]
+    gateways = [await start_gateway(url, read_batch_size=16, lease_ms=30) for _ in range(3)]
     for gateway in gateways:
         await gateway.bus.register([room("a")])
     routers = set()
@@ -241,7 +243,7 @@ async def test_a_new_router_starts_at_the_checkpoint_when_others_may_need_it(
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
     """A member that nobody has heard of yet may come back, and finds in its inbox what it was promised."""
-    first = await start_gateway(url, **FOREVER)
+    first = await start_gateway(url)
     await until(lambda: first.is_router)
     await first.bus.stop()
     await pretend_member(redis, "stopped")
@@ -259,9 +261,9 @@ async def test_the_events_of_a_batch_are_appended_to_an_inbox_all_or_none(
     url: str, redis: Redis, gate: Gate, start_gateway: Start
 ) -> None:
     """Were one refused and a later one not, the gateway would drop the first when it is forwarded again."""
-    router = await start_gateway(gate.url, **FOREVER, lease_ms=60_000)
+    router = await start_gateway(gate.url)
     await until(lambda: router.is_router)
-    other = await start_gateway(url, **FOREVER)
+    other = await start_gateway(url)
     await other.bus.register([room("a")])
     gate.hold_after(b"XREAD")
     await until(lambda: gate.is_holding)

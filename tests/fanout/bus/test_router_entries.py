@@ -12,8 +12,8 @@ from fanout.errors import Unavailable
 from tests.fanout.bus.harness import (
     CHECKPOINT,
     DEAD,
-    FOREVER,
     LEASE,
+    SHORT_LEASE,
     STREAM,
     Start,
     message,
@@ -117,7 +117,7 @@ async def test_an_event_with_a_key_that_is_routed_again_is_no_duplicate(
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
     """A router claimed the key and died before it forwarded the event."""
-    router = await start_gateway(url)
+    router = await start_gateway(url, **SHORT_LEASE)
     await until(lambda: router.is_router)
     await redis.set(LEASE, "thief", px=60_000)
     await until(lambda: not router.is_router)
@@ -135,7 +135,7 @@ async def test_a_gateway_that_is_refused_something_is_not_ready_and_says_why(
 ) -> None:
     rules = ["on", ">hunter2", "~*", "&*", "+@all"]
     await set_user(redis, "some", *rules)
-    gateway = await start_gateway(url.replace("://", "://some:hunter2@", 1), **FOREVER)
+    gateway = await start_gateway(url.replace("://", "://some:hunter2@", 1))
     await until(lambda: gateway.is_router and gateway.bus.is_ready)
     waiting = None
     if refused == "WRONGTYPE":

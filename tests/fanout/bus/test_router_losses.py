@@ -9,8 +9,8 @@ from fanout.bus.entries import EntryId
 from tests.fanout.bus.harness import (
     CHECKPOINT,
     EPOCH,
-    FOREVER,
     LEASE,
+    SHORT_LEASE,
     STREAM,
     Gate,
     Start,
@@ -29,7 +29,7 @@ from tests.fanout.bus.harness import (
 async def test_entries_trimmed_before_they_were_routed_are_told_to_everybody(
     url: str, redis: Redis, gate: Gate, start_gateway: Start, is_exact: bool
 ) -> None:
-    router = await start_gateway(gate.url, **FOREVER, lease_ms=60_000)
+    router = await start_gateway(gate.url)
     await until(lambda: router.is_router)
     other = await start_gateway(url)
     await other.bus.register([room("a")])
@@ -153,7 +153,7 @@ async def test_a_doubtful_checkpoint_is_told_when_somebody_who_might_know_is_gon
     url: str, redis: Redis, start_gateway: Start
 ) -> None:
     """A replica that has taken over, or a restarted server, may lack what a dead router had read and given to some."""
-    gateways = [await start_gateway(url, **FOREVER) for _ in range(2)]
+    gateways = [await start_gateway(url, **SHORT_LEASE) for _ in range(2)]
     await until(lambda: any(gateway.is_router for gateway in gateways))
     await redis.set(LEASE, "thief", px=60_000)
     await until(lambda: not any(gateway.is_router for gateway in gateways))
@@ -175,9 +175,9 @@ async def test_all_are_heard_before_a_doubtful_checkpoint_is_believed(
     url: str, redis: Redis, gate: Gate, start_gateway: Start, is_lost: bool
 ) -> None:
     """Whoever takes the lease has lost nothing; another gateway may have taken what is gone."""
-    apart = await start_gateway(gate.url, **FOREVER)
+    apart = await start_gateway(gate.url, **SHORT_LEASE)
     await until(lambda: apart.is_router)
-    other = await start_gateway(url, **FOREVER)
+    other = await start_gateway(url, **SHORT_LEASE)
     for gateway in (apart, other):
         await gateway.bus.register([room("a")])
     await other.bus.publish([message("a", 0)])
@@ -209,7 +209,7 @@ async def test_all_are_heard_before_a_doubtful_checkpoint_is_believed(
 
 async def test_the_router_looks_now_and_then_which_server_it_is(url: str, redis: Redis, start_gateway: Start) -> None:
     """Behind a proxy, or in a cluster whose slots are moved, it may become another one without a broken connection."""
-    gateway = await start_gateway(url)
+    gateway = await start_gateway(url, **SHORT_LEASE)
     await gateway.bus.publish([message("a", 1)])
     await until(lambda: gateway.numbers == [1])
     gateway.bus._routers[STREAM]._server = "another"
@@ -224,7 +224,7 @@ async def test_a_user_that_may_not_ask_which_server_it_is_routes_as_ever_and_the
     url: str, redis: Redis, start_gateway: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     await set_user(redis, "mute", "on", ">hunter2", "~*", "&*", "+@all", "-info")
-    gateway = await start_gateway(url.replace("://", "://mute:hunter2@", 1))
+    gateway = await start_gateway(url.replace("://", "://mute:hunter2@", 1), **SHORT_LEASE)
     await gateway.bus.publish([message("a", 1)])
     await until(lambda: gateway.numbers == [1])
     await redis.set(LEASE, "thief", px=60_000)
@@ -241,9 +241,9 @@ async def test_a_stopped_router_that_lost_its_lease_tells_nobody_of_a_loss(
     url: str, redis: Redis, gate: Gate, start_gateway: Start
 ) -> None:
     """Its successor has routed what is trimmed by the time it goes on."""
-    stopped = await start_gateway(gate.url, **FOREVER)
+    stopped = await start_gateway(gate.url, **SHORT_LEASE)
     await until(lambda: stopped.is_router)
-    successor = await start_gateway(url, **FOREVER)
+    successor = await start_gateway(url)
     for gateway in (stopped, successor):
         await gateway.bus.register([room("a")])
     await successor.bus.publish([message("a", 0)])
