@@ -1,6 +1,6 @@
 // util.authType: how the caller showed who it is.
-// Source: AppSync developer guide, "Type and pattern matching utils"; it leaves Lambda's text out, which is the one that
-// Amplify's resolvers compare with.
+// Source: AppSync developer guide, "Type and pattern matching utils"; it leaves Lambda's text out, which is the one
+// that Amplify's resolvers compare with.
 (host, util) => {
   "use strict";
   const NAMES = {

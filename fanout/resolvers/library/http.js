@@ -35,7 +35,8 @@
     const size = reason === null ? (call.headerBytes ?? 0) + name.length + text.length : 0;
     if (size > MAX_BYTES) reason = `is left out: headers of the response hold at most ${MAX_BYTES} bytes`;
     if (reason !== null) {
-      util.appendError(`The response header ${JSON.stringify(name) ?? "without a name"} ${reason}.`, "ResponseHeaderError");
+      const shown = JSON.stringify(name) ?? "without a name";
+      util.appendError(`The response header ${shown} ${reason}.`, "ResponseHeaderError");
       return;
     }
     call.headerBytes = size;

@@ -3,7 +3,8 @@
 //
 // Translated are those of Java's own that have an equal here: flags at the beginning, \Q...\E, \A \z \Z, \h \R, POSIX
 // and a few other classes, escapes of any sign. What has none (possessive quantifiers, atomic groups, flags
-// further on, nested classes and intersections) is refused by name rather than taken for something else.
+// further on, nested classes and intersections) is refused by name rather than taken for something else. \b knows words
+// of ASCII letters only, as Java's since version 19.
 (host, util) => {
   "use strict";
   const { RegExp } = globalThis;
@@ -21,7 +22,8 @@
 
   const translate = (pattern) => {
     const refuse = (what, at) => {
-      throw new SyntaxError(`util.matches: ${what} at character ${at + 1} of the pattern "${pattern}" is not supported.`);
+      const where = `at character ${at + 1} of the pattern "${pattern}"`;
+      throw new SyntaxError(`util.matches: ${what} ${where} is not supported.`);
     };
     let flags = "";
     let at = 0;
@@ -57,9 +59,11 @@
       if (!isInClass) {
         switch (sign) {
           case "H": return `[^${HORIZONTAL}]`;
-          case "A": return "(?<![^])";
-          case "z": return "(?![^])";
-          case "Z": return "(?=\\n?(?![^]))";
+          // In a group, since JavaScript repeats no assertions.
+          case "b": case "B": return `(?:\\${sign})`;
+          case "A": return "(?:(?<![^]))";
+          case "z": return "(?:(?![^]))";
+          case "Z": return "(?:(?=\\n?(?![^])))";
           case "R": return "(?:\\r\\n|[\\n\\x0B\\f\\r\\x85\\u2028\\u2029])";
           case "e": return "\\x1B";
           case "a": return "\\x07";
@@ -93,11 +97,13 @@
             at += 1;
           }
         } else {
-          if (sign === "(" && pattern[at + 1] === "?" && !/^\(\?(?:[:=!]|<[=!A-Za-z])/.test(pattern.slice(at, at + 4))) {
-            refuse(`the group ${pattern.slice(at, at + 3)}`, at);
+          const group = pattern.slice(at, at + 4);
+          if (group.startsWith("(?") && !/^..(?:[:=!]|<[=!A-Za-z])/.test(group)) {
+            refuse(`the group ${group.slice(0, 3)}`, at);
           }
           if (sign === "[") isInClass = true;
-          text += sign === "]" || sign === "}" ? "\\" + sign : sign;
+          if (sign === "^" || sign === "$") text += `(?:${sign})`;
+          else text += sign === "]" || sign === "}" ? "\\" + sign : sign;
           at += 1;
         }
       }

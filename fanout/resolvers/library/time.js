@@ -3,7 +3,7 @@
 (host, util) => {
   "use strict";
   const { RegExp } = globalThis;
-  const { DAY_MS, floorDiv, mod, isLeap, getMonthLength, toDays, findZone, toInstant } = host.calendar;
+  const { DAY_MS, floorDiv, mod, isLeap, getMonthLength, toDays, fromDays, findZone, toInstant } = host.calendar;
   const { DAYS, fail, readPattern, write, read } = host.timeFormat;
   const MAX_MS = 8.64e15;
   const UTC = findZone("UTC");
@@ -25,6 +25,7 @@
     if (value !== undefined && (value < least || value > most)) refuse(`${value} is no ${name}`);
   };
   const resolveDate = (fields, refuse) => {
+    check(fields, refuse, "yearOfEra", "year of an era (u counts those before 1)", 1, 999999999);
     const { yearOfEra } = fields;
     const year = fields.year ?? (fields.era === 1 && yearOfEra !== undefined ? 1 - yearOfEra : yearOfEra);
     if (year === undefined) return refuse("there is no year");
@@ -39,18 +40,23 @@
       check(fields, refuse, "dayOfYear", `day of ${year}`, 1, isLeap(year) ? 366 : 365);
       days = toDays(year, 1, 1) + fields.dayOfYear - 1;
     } else return refuse("there is no month and day");
+    if (fields.quarter !== undefined && Math.ceil(fromDays(days).month / 3) !== fields.quarter) {
+      return refuse(`the day is not in quarter ${fields.quarter}`);
+    }
     if (fields.dayOfWeek !== undefined && mod(days + 3, 7) + 1 !== fields.dayOfWeek) {
       return refuse(`the day is a ${DAYS[mod(days + 3, 7)]}, not a ${DAYS[fields.dayOfWeek - 1] ?? "day of the week"}`);
     }
     return days;
   };
   const resolveTime = (fields, refuse) => {
-    check(fields, refuse, "hour24", "hour (k: 1 to 24)", 1, 24);
-    check(fields, refuse, "hour12", "hour (h: 1 to 12)", 1, 12);
+    check(fields, refuse, "hour24", "hour (k: 1 to 24)", 0, 24);
+    check(fields, refuse, "hour12", "hour (h: 1 to 12)", 0, 12);
     check(fields, refuse, "hour11", "hour (K: 0 to 11)", 0, 11);
     check(fields, refuse, "minute", "minute", 0, 59);
     check(fields, refuse, "second", "second", 0, 59);
     check(fields, refuse, "milli", "millisecond of a day", 0, DAY_MS - 1);
+    check(fields, refuse, "nano", "nanosecond of a second", 0, 999999999);
+    check(fields, refuse, "nanoOfDay", "nanosecond of a day", 0, DAY_MS * 1e6 - 1);
     if (fields.milli !== undefined) return fields.milli;
     if (fields.nanoOfDay !== undefined) return Math.floor(fields.nanoOfDay / 1e6);
     const { minute = 0, second = 0, nano = 0, half } = fields;
@@ -61,6 +67,10 @@
       if (half === undefined) refuse("there is no AM or PM");
       hour = ofHalf + (half === 2 ? 12 : 0);
     }
+    // As java.time: no part without the greater ones.
+    if (hour === undefined && (fields.minute ?? fields.second ?? fields.nano) !== undefined) refuse("there is no hour");
+    if (fields.minute === undefined && (fields.second ?? fields.nano) !== undefined) refuse("there is no minute");
+    if (fields.second === undefined && fields.nano !== undefined) refuse("there is no second");
     const isEndOfDay = hour === 24 && !minute && !second && !nano;
     if (hour > 23 && !isEndOfDay) refuse(`${hour} is no hour`);
     return ((hour ?? 0) * 3600 + minute * 60 + second) * 1000 + Math.floor(nano / 1e6);

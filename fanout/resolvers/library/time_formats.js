@@ -50,7 +50,7 @@
     x: ["+HHmm", "+HHMM", "+HH:MM", "+HHMMss", "+HH:MM:ss"],
     Z: ["+HHMM", "+HHMM", "+HHMM", null, "+HH:MM:ss"],
   };
-  const KNOWN_LETTERS = "G u y Y Q q M L w D d E e c a h H K k m s S A n N V z O X x Z";
+  const LETTERS = "G u y Y Q q M L w D d E e c a h H K k m s S A n N V z O X x Z";
 
   // A pattern as a list of items: { literal }, { letter, count, at }, { optional: [...] }.
   const readPattern = (pattern) => {
@@ -112,7 +112,7 @@
       case "O": return count === 1 || count === 4 ? null : "other than one or four letters O";
       case "X": case "x": case "Z": return count > 5 ? wrong : null;
       default:
-        return `the letter ${letter}, which is not supported (text goes into single quotes; letters: ${KNOWN_LETTERS}),`;
+        return `the letter ${letter}, which is not supported (text goes into single quotes; letters: ${LETTERS}),`;
     }
   };
 
@@ -195,7 +195,7 @@
   const OFFSET_READERS = {
     "+HHmm": /([+-])(\d\d)(\d\d)?/y, "+HHMM": /([+-])(\d\d)(\d\d)/y, "+HH:MM": /([+-])(\d\d):(\d\d)/y,
     "+HHMMss": /([+-])(\d\d)(\d\d)(\d\d)?/y, "+HH:MM:ss": /([+-])(\d\d):(\d\d)(?::(\d\d))?/y,
-    GMT: /GMT(?:([+-])(\d\d?)(?::(\d\d)(?::(\d\d))?)?)?/y,
+    O: /GMT(?:([+-])(\d\d?)(?::(\d\d)(?::(\d\d))?)?)?/y, OOOO: /GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?/y,
   };
   const ZONE_NAME = /Z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?|[A-Za-z][A-Za-z0-9~/._+-]*(?::\d\d)?/y;
   const match = (reader, text, at) => {
@@ -266,8 +266,8 @@
     if (letter in NUMBERS) {
       const [field, most] = NUMBERS[letter];
       if (letter === "w") fail("the letter w cannot be read, only written");
-      if (/[DAnN]/.test(letter)) return take(readNumber(text, at, count, Math.min(most, 19), reserved), field);
-      return take(readNumber(text, at, count, count === 1 ? most : count, count === 1 ? reserved : 0), field);
+      if (/[DAnN]/.test(letter)) return take(readNumber(text, at, count, most, reserved), field);
+      return take(readNumber(text, at, count, count === 1 ? 19 : count, count === 1 ? reserved : 0), field);
     }
     if (letter in TEXTS) {
       const field = TEXTS[letter];
@@ -276,7 +276,8 @@
         if (count === 5) fail(`five letters ${letter} cannot be read, only written`);
         return takeName(count === 4 ? NAMES[field] : NAMES[field].map((name) => name.slice(0, 3)), field);
       }
-      const found = readNumber(text, at, count, count === 1 ? 2 : count, count === 1 ? reserved : 0);
+      const most = count === 1 && field !== "dayOfWeek" ? 19 : count;
+      const found = readNumber(text, at, count, most, count === 1 ? reserved : 0);
       return take(found && field === "dayOfWeek" ? [found[0], mod(found[1] - 2, 7) + 1] : found, field);
     }
     switch (letter) {
@@ -297,7 +298,8 @@
         return found !== null && put(fields, "zone", found[0]) ? at + found[0].length : -1;
       }
       default: {
-        if (letter === "O" || (letter === "Z" && count === 4)) return takeOffset(match(OFFSET_READERS.GMT, text, at));
+        const isFull = count === 4 && (letter === "O" || letter === "Z");
+        if (isFull || letter === "O") return takeOffset(match(OFFSET_READERS[isFull ? "OOOO" : "O"], text, at));
         const zero = getZero(letter, count);
         if (zero === "Z" && text[at] === "Z") return put(fields, "offset", 0) ? at + 1 : -1;
         return takeOffset(match(OFFSET_READERS[OFFSETS[letter][count - 1]], text, at));
