@@ -88,5 +88,10 @@ class Metrics:
     """Calls of the admin API that this gateway answered, by what was asked for."""
     reloads: Counter[str] = field(default_factory=Counter)
     """Times that configuration and schema were read again, by outcome: `applied`, or `refused` for an error."""
+    resolutions: Counter[str] = field(default_factory=Counter)
+    """Fields that resolvers were run for, by what came of it: `value`, `error` (it said so), `failure` (it threw
+    something), `limit`, `unavailable` (too many calls), `cancelled` (the request's time was over)."""
+    data_source_failures: Counter[str] = field(default_factory=Counter)
+    """Requests of resolvers that a data source failed, by its name."""
     publish_to_write: Histogram = field(default_factory=Histogram)
     """Seconds from an event's publish time to its last write, one observation per delivery."""

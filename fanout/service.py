@@ -76,7 +76,7 @@ def check_api(schema: ApiSchema, settings: Settings) -> tuple[Api, list[str]]:
     Raises:
         ConfigurationError: see `build_api`, or a mistake in the resolvers.
     """
-    resolvers = RuntimeHost(settings, schema)
+    resolvers = RuntimeHost(settings, schema, Metrics())
     return build_api(schema, settings, resolvers.resolvers), resolvers.describe()
 
 
@@ -203,7 +203,8 @@ async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
 ) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
     schema = load_schema(settings.schema_path)
-    resolvers = RuntimeHost(settings, schema)
+    metrics = Metrics()
+    resolvers = RuntimeHost(settings, schema, metrics)
     api = build_api(schema, settings, resolvers.resolvers)
     http = build_client()
     key_sets = KeySets(http)
@@ -213,7 +214,6 @@ async def _assemble(
         return build_providers(settings, http, time.time, key_sets, addresses.read)
 
     authorizer = build_authorizer(settings, providers=build(settings))
-    metrics = Metrics()
     registry = Registry(metrics)
     wheel = Wheel()
     bus: Bus

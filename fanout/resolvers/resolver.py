@@ -9,12 +9,14 @@ field's, and the client learns of no error.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
 
+from fanout.metrics import Metrics
 from fanout.resolvers.context import ContextBuilder, make_json_safe
 from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRequest
 from fanout.resolvers.directory import NONE, Function, Module, Pipeline
@@ -45,9 +47,10 @@ class FieldResolver:
         sources: data sources by name, all that the code names but NONE.
         environment: `ctx.env`.
         log: of what resolvers write, and of how they fail.
+        metrics: `resolutions` and `data_source_failures` are counted.
     """
 
-    __slots__ = ("_code", "_environment", "_log", "_processes", "_sources", "_version")
+    __slots__ = ("_code", "_environment", "_log", "_metrics", "_processes", "_sources", "_version")
 
     def __init__(
         self,
@@ -57,7 +60,9 @@ class FieldResolver:
         sources: Mapping[str, DataSource],
         environment: Mapping[str, str],
         log: ResolverLog,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._code = code
         self._version = version
         self._processes = processes
@@ -78,12 +83,23 @@ class FieldResolver:
             Unavailable: too many calls are waiting already.
         """
         resolution = _Resolution(
-            self._processes, self._sources, ContextBuilder(invocation, self._environment), self._log
+            self._processes, self._sources, ContextBuilder(invocation, self._environment), self._log, self._metrics
         )
-        if isinstance(self._code, Function):
-            outcome = await resolution.run_function(self._code)
-        else:
-            outcome = await resolution.run_pipeline(self._code)
+        ended = "unavailable"
+        try:
+            if isinstance(self._code, Function):
+                outcome = await resolution.run_function(self._code)
+            else:
+                outcome = await resolution.run_pipeline(self._code)
+            ended = "value"
+        except ResolverFault:
+            ended = resolution.fault
+            raise
+        except asyncio.CancelledError:
+            ended = "cancelled"
+            raise
+        finally:
+            self._metrics.resolutions[ended] += 1
         return resolution.build_result(outcome.value)
 
 
@@ -106,8 +122,16 @@ class _Resolution:
     """One resolution of a field: what is passed on from stage to stage, and collected."""
 
     def __init__(
-        self, processes: Processes, sources: Mapping[str, DataSource], contexts: ContextBuilder, log: ResolverLog
+        self,
+        processes: Processes,
+        sources: Mapping[str, DataSource],
+        contexts: ContextBuilder,
+        log: ResolverLog,
+        metrics: Metrics,
     ) -> None:
+        self.fault = "error"
+        """How it failed, if it did: `error` (it said so), `failure` (it threw something), `limit`."""
+        self._metrics = metrics
         self._processes = processes
         self._sources = sources
         self._contexts = contexts
@@ -162,6 +186,7 @@ class _Resolution:
         try:
             return {"result": await self._sources[function.data_source].invoke(request)}
         except DataSourceError as error:
+            self._metrics.data_source_failures[function.data_source] += 1
             self._log.note_source(function.module.name, function.data_source, error)
             return {"result": None, "error": {"message": error.message, "type": error.type}}
         except InvalidRequest as error:
@@ -184,12 +209,14 @@ class _Resolution:
         try:
             envelope = await self._run(module.name, handler, context)
         except LimitExceeded as error:
+            self.fault = "limit"
             self._log.note_failure(module, f"a limit was exceeded: {error}")
             which = _LIMITS.get(str(error))
             raise self._fail(f"The resolver exceeded its {which}." if which else "Runtime Error", "Code") from None
         self._log.note_lines(module, envelope.get("logs") or ())
         self._errors += [_read_error(each) for each in envelope.get("errors") or ()]
         if "failure" in envelope:
+            self.fault = "failure"
             self._log.note_failure(module, envelope["failure"], envelope.get("stack", ""))
             raise self._fail("Runtime Error", "Code")
         if "error" in envelope:

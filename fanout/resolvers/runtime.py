@@ -9,6 +9,7 @@ import asyncio
 from types import MappingProxyType
 
 from fanout.errors import ConfigurationError
+from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSource
 from fanout.resolvers.directory import ResolverCode, compute_version, read_directory, read_limits
 from fanout.resolvers.http_source import HttpClient, HttpSource
@@ -44,9 +45,12 @@ class Runtime:
         settings: limits, data sources and environment.
         client: for data sources on HTTP.
         log: of the resolvers.
+        metrics: see `FieldResolver`.
     """
 
-    def __init__(self, code: ResolverCode, settings: Settings, client: HttpClient, log: ResolverLog) -> None:
+    def __init__(
+        self, code: ResolverCode, settings: Settings, client: HttpClient, log: ResolverLog, metrics: Metrics
+    ) -> None:
         self.code = code
         """What they are made from."""
         self._settings = tuple(getattr(settings, name) for name in RESOLVER_SETTINGS)
@@ -61,7 +65,7 @@ class Runtime:
         self._is_started = False
         environment = MappingProxyType(settings.environment_variables)
         self.resolvers: Resolvers = {
-            key: FieldResolver(each, compute_version(each, settings), self._pool, sources, environment, log)
+            key: FieldResolver(each, compute_version(each, settings), self._pool, sources, environment, log, metrics)
             for key, each in code.fields.items()
         }
         """By type and field."""
@@ -88,12 +92,14 @@ class RuntimeHost:
     Args:
         settings: as they are when the process starts.
         schema: checked.
+        metrics: see `FieldResolver`.
 
     Raises:
         ConfigurationError: see `load_resolvers`.
     """
 
-    def __init__(self, settings: Settings, schema: ApiSchema) -> None:
+    def __init__(self, settings: Settings, schema: ApiSchema, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._client = HttpClient()
         self._log = ResolverLog()
         self._longest_request_s = settings.request_execution_timeout_ms / 1000
@@ -156,4 +162,4 @@ class RuntimeHost:
         del self._retiring[runtime]
 
     def _build(self, settings: Settings, schema: ApiSchema) -> Runtime:
-        return Runtime(load_resolvers(settings, schema), settings, self._client, self._log)
+        return Runtime(load_resolvers(settings, schema), settings, self._client, self._log, self._metrics)

@@ -42,6 +42,7 @@ _DIALECTS = tuple(dialect.value for dialect in DialectName)
 _CLOSE_REASONS = (*(reason.label for reason in CloseReason), "client", "lost")
 
 RELOAD_OUTCOMES = ("applied", "refused")
+RESOLVER_OUTCOMES = ("value", "error", "failure", "limit", "unavailable", "cancelled")
 
 GAUGES = (
     _Row("connections", "Open WebSocket connections by dialect.", "dialect", _DIALECTS),
@@ -71,6 +72,8 @@ COUNTERS = (
     _Row("subscriptions_ended", "Subscriptions ended by the service one by one, by reason.", "reason"),
     _Row("admin_calls", "Calls of the admin API answered by this gateway, by what was asked for.", "call"),
     _Row("reloads", "Times that configuration and schema were read again, by outcome.", "outcome", RELOAD_OUTCOMES),
+    _Row("resolutions", "Fields that resolvers were run for, by what came of it.", "outcome", RESOLVER_OUTCOMES),
+    _Row("data_source_failures", "Requests of resolvers that a data source failed, by its name.", "source"),
 )
 HISTOGRAMS = (
     _Row("publish_to_write", "Seconds from the publish time of an event to its last write, once per delivery."),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fanout.errors import Unavailable
+from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.resolver import FieldResolver
@@ -40,9 +43,10 @@ class Resolving:
         code = read(folder, {name: IMPORT + text for name, text in modules.items()}, **SETTINGS | settings)
         self.processes = Inline(code)
         self.orders = Orders()
+        self.metrics = Metrics()
         (field,) = code.fields.values()
         self.resolver = FieldResolver(
-            field, "v1", self.processes, {"orders": self.orders}, {"TABLE": "t"}, ResolverLog()
+            field, "v1", self.processes, {"orders": self.orders}, {"TABLE": "t"}, ResolverLog(), self.metrics
         )
 
     async def resolve(self, invocation: Invocation | None = None) -> Resolved:
@@ -310,3 +314,29 @@ async def test_what_is_nested_too_deeply_is_the_clients_mistake(tmp_path: Path, 
     with pytest.raises(ResolverFault, match="nested too deeply") as caught:
         await unit(tmp_path, "return {};").resolve(invoke({"given": nest(levels)}))
     assert caught.value.error_type == "BadRequest"
+
+
+async def test_what_came_of_it_is_counted(tmp_path: Path) -> None:
+    resolving = unit(tmp_path, "return {};", "if (ctx.error) util.error('x'); return ctx.nothing.here;", "orders")
+    for failure in (None, DataSourceError("It is down.", "x")):
+        resolving.orders.failure = failure
+        with pytest.raises(ResolverFault):
+            await resolving.resolve()
+    failures: list[tuple[str, BaseException]] = [
+        ("limit", LimitExceeded("time")),
+        ("unavailable", Unavailable("too many")),
+        ("cancelled", asyncio.CancelledError()),
+    ]
+    for _, raised in failures:
+
+        async def call(*_: object, raised: BaseException = raised) -> dict[str, Any]:
+            raise raised
+
+        resolving.processes.call = call  # type: ignore[method-assign]
+        with pytest.raises((ResolverFault, Unavailable, asyncio.CancelledError)):
+            await resolving.resolve()
+    assert resolving.metrics.resolutions == {"failure": 1, "error": 1} | {name: 1 for name, _ in failures}
+    assert resolving.metrics.data_source_failures == {"orders": 1}
+    fine = unit(tmp_path, "return {};")
+    await fine.resolve()
+    assert fine.metrics.resolutions == {"value": 1}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fanout.errors import ConfigurationError, Unavailable
+from fanout.metrics import Metrics
 from fanout.resolvers.runtime import RuntimeHost
 from fanout.schema import Resolver
 from fanout.settings import Settings
@@ -23,7 +24,7 @@ def configure(folder: Path | None, **settings: Any) -> Settings:
 
 @asynccontextmanager
 async def run(settings: Settings) -> AsyncIterator[RuntimeHost]:
-    host = RuntimeHost(settings, SCHEMA)
+    host = RuntimeHost(settings, SCHEMA, Metrics())
     host.start()
     try:
         yield host
@@ -64,7 +65,7 @@ async def test_nothing_runs_where_there_are_no_resolvers(monkeypatch: pytest.Mon
 
 def test_settings_for_resolvers_want_their_directory() -> None:
     with pytest.raises(ConfigurationError, match=r"give the directory of the resolvers, by `resolvers` or --resolvers"):
-        RuntimeHost(configure(None, resolver={"Mutation.create": {}}), SCHEMA)
+        RuntimeHost(configure(None, resolver={"Mutation.create": {}}), SCHEMA, Metrics())
 
 
 async def test_what_is_the_same_is_kept(tmp_path: Path) -> None:
