@@ -3,6 +3,7 @@
     in   {"limits": {...}, "bodies": {module: function body}}      once, first
          MODULE \\t HANDLER \\t CONTEXT as JSON                      a call
     out  ready                                                     once
+         warm                                                      once, between answers: all contexts are made
          v ENVELOPE as JSON  |  l WHICH LIMIT  |  e WHAT IS WRONG   one for each call, in order
 
 A call that the sandbox cannot interrupt is ended by the kernel together with the process: a timer of processor time is
@@ -26,7 +27,10 @@ from fanout.resolvers.answers import answer
 from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
 
 READY: Final = b"ready\n"
+WARM: Final = b"warm\n"
 _OPEN_FILES: Final = 32
+# A context is made in 10 ms; on a machine with very little time for us it may be ten times that.
+_MAKING_SECONDS: Final = 0.1
 _KEPT_BY_TERMINALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,6 +45,7 @@ class Worker:
     def __init__(self, bodies: Mapping[str, str], limits: Limits) -> None:
         self._bodies = bodies
         self._limits = limits
+        self._guard_s = guard_seconds(limits)
         self._sandboxes: dict[str, Sandbox] = {}
         self._to_make = list(bodies)
 
@@ -48,10 +53,9 @@ class Worker:
         """Run the call of one line; the line that answers it."""
         module, handler, context = line.split(b"\t", 2)
         name = module.decode()
-        guard_s = guard_seconds(self._limits)
         try:
             sandbox = self._sandboxes.get(name) or self._make(name)
-            signal.setitimer(signal.ITIMER_PROF, guard_s)
+            signal.setitimer(signal.ITIMER_PROF, self._guard_s)
             return f"v{sandbox.call_text(handler.decode(), context.decode())}\n".encode()
         except LimitExceeded as error:
             self._sandboxes.pop(name, None)
@@ -71,10 +75,13 @@ class Worker:
                     self._make(name)
                 except (LimitExceeded, SandboxError):
                     pass  # its first call tells
+                finally:
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                 return True
         return False
 
     def _make(self, name: str) -> Sandbox:
+        signal.setitimer(signal.ITIMER_PROF, self._guard_s + _MAKING_SECONDS)
         sandbox = Sandbox(self._bodies[name], self._limits, answer)
         self._sandboxes[name] = sandbox
         return sandbox
@@ -82,7 +89,7 @@ class Worker:
 
 def guard_seconds(limits: Limits) -> float:
     """Processor time after which a call is ended from outside: clear of what the sandbox itself ends."""
-    return limits.time_ms * 1.5 / 1000 + 0.015
+    return limits.time_ms * 1.2 / 1000 + 0.01
 
 
 def serve(lines: BinaryIO, out: int) -> None:
@@ -96,6 +103,8 @@ def serve(lines: BinaryIO, out: int) -> None:
         # What was read ahead is not seen by select: asking costs a context at most.
         while is_preparing and not select.select([descriptor], [], [], 0)[0]:
             is_preparing = worker.prepare_one()
+            if not is_preparing:
+                _write(out, WARM)
         line = lines.readline()
         if not line.endswith(b"\n"):
             return

@@ -65,7 +65,7 @@ async def test_a_killed_process_is_replaced() -> None:
         for _ in range(2):
             killed = pool.pids[0]
             os.kill(killed, signal.SIGKILL)
-            await wait_until_async(lambda killed=killed: pool.pids not in ([], [killed]))
+            await wait_until_async(lambda killed=killed: len(pool.pids) == 2 and killed not in pool.pids)
             assert await echo(pool, 2) == 2
 
 
