@@ -2,13 +2,15 @@
 
     runtime       all of it for one API: what serves, and what served before a reload
     directory     a folder of ES modules -> which field is resolved by what, checked against the schema
+    scanner       JavaScript text -> tokens, as far as finding statements takes it
     modules       an ES module -> the body of a function that makes its handlers
     checker       modules are run once when they are loaded, in a process of their own
     library/      `@aws-appsync/utils`, in JavaScript
     sandbox       one module in a QuickJS context of its own: a call in, an envelope out, limits on both
     answers       what the library has to ask the host about: time zones, filters
     worker        the process that the sandboxes live in: lines in, lines out
-    pool          those processes, seen from the event loop: lanes, a watch on each, new ones for dead ones
+    child         one such process, seen from the event loop, and those that take its place
+    pool          all of them: who waits, whose turn it is, who is kept apart
     context       a request -> `ctx`
     resolver      the stages of a resolver: request, data source, response; pipelines
     data_sources  the protocol of what a request goes to, and NONE
