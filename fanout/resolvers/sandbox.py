@@ -46,7 +46,7 @@ _LIBRARY_LINE: Final = 100_000
 """Where the library begins, so that its lines are no module's: both are one `<input>` for QuickJS."""
 _FRAME: Final = re.compile(r"<input>:(\d+):(\d+)")
 _MAX_ROUNDS: Final = 64
-_ENTROPY_BYTES: Final = 32
+_ENTROPY_BYTES: Final = 48
 
 Answer = Callable[[list[Any]], dict[str, Any]]
 """Answers a question of the library, `[kind, ...details]`: `{"value": ...}`, or `{"error": text, "type": ...}`."""

@@ -1,8 +1,9 @@
 // util.autoId, autoUlid, autoKsuid; util.math.
 // Source: AppSync developer guide, "ID generation utils" and "Math helpers".
 //
-// Chance comes from the 32 bytes that the host gives each call: they are the key of a ChaCha20 stream (RFC 8439, with
-// a nonce of zeros: a key is used for one call). Who sees ids cannot work out others. A call that is made again with
+// Chance comes from the bytes that the host gives each call. The first 32 are the key of a ChaCha20 stream (RFC 8439,
+// with a nonce of zeros: a key is used for one call), so that who sees ids cannot work out others. What is given beyond
+// them is drawn first: enough for an id, since a block of the stream takes 90 us. A call that is made again with
 // answers draws the same numbers again.
 (host, util) => {
   "use strict";
@@ -33,18 +34,26 @@
     }
     return bytes;
   };
-  const readKey = (hex) => {
-    const key = [];
-    for (let at = 0; at < hex.length; at += 8) {
-      const bytes = [0, 2, 4, 6].map((offset) => parseInt(hex.slice(at + offset, at + offset + 2), 16));
-      key.push(bytes[0] | (bytes[1] << 8) | (bytes[2] << 16) | (bytes[3] << 24));
-    }
-    return key;
+  const readBytes = (hex) => {
+    const bytes = [];
+    for (let at = 0; at < hex.length; at += 2) bytes.push(parseInt(hex.slice(at, at + 2), 16));
+    return bytes;
   };
-  // The next bytes of the call's stream.
+  const readKey = (hex) => {
+    const bytes = readBytes(hex);
+    return [0, 4, 8, 12, 16, 20, 24, 28].map(
+      (at) => bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24),
+    );
+  };
+  const KEY_DIGITS = 64;
+  // The next bytes of the call's chance.
   const draw = (count) => {
-    const stream = (host.call.chance ??= { key: readKey(host.call.entropy), counter: 0, left: [] });
-    while (stream.left.length < count) stream.left.push(...computeBlock(stream.key, stream.counter++));
+    const { entropy } = host.call;
+    const stream = (host.call.chance ??= { key: null, counter: 0, left: readBytes(entropy.slice(KEY_DIGITS)) });
+    while (stream.left.length < count) {
+      stream.key ??= readKey(entropy.slice(0, KEY_DIGITS));
+      stream.left.push(...computeBlock(stream.key, stream.counter++));
+    }
     return stream.left.splice(0, count);
   };
   const drawDouble = () => {

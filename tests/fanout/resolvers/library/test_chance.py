@@ -53,6 +53,12 @@ def test_the_stream_is_that_of_another_implementation(key: bytes, counts: list[i
     assert draw(key, *counts) == judge.update(bytes(sum(counts)))
 
 
+def test_what_is_given_beyond_the_key_is_drawn_first() -> None:
+    key, more = bytes(range(32)), bytes(range(200, 216))
+    assert draw(key + more, 10, 6) == more
+    assert draw(key + more, 20)[16:] == draw(key, 4)
+
+
 def test_ids_are_new_in_every_call_and_within_one() -> None:
     drawn = [text for _ in range(20) for text in RUN.run("[1, 2, 3, 4, 5].map(() => util.autoId())")]
     assert len(set(drawn)) == 100
