@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from fanout.resolvers.sandbox import Limits
-from fanout.resolvers.worker import READY, guard_seconds
+from fanout.resolvers.worker import READY, WARM, guard_seconds
 
 BODIES = {
     "echo": "\nreturn { request: (ctx) => ctx.args.a };",
@@ -44,7 +44,9 @@ def ask(process: subprocess.Popen[bytes], module: str) -> bytes:
     assert process.stdout is not None
     process.stdin.write(module.encode() + b'\trequest\t{"arguments": {"a": 7}}\n')
     process.stdin.flush()
-    return process.stdout.readline()
+    line = process.stdout.readline()
+    # Said once, before whichever answer it falls.
+    return process.stdout.readline() if line == WARM else line
 
 
 def test_it_answers_in_order_and_goes_on_after_a_limit() -> None:
