@@ -103,7 +103,7 @@ class Settings(BaseModel):
     environment_variables: dict[EnvironmentName, EnvironmentValue] = Field({}, max_length=50)
     """`ctx.env`; AppSync's limits: 50, names of 2 to 64 letters, digits and `_`, values of up to 512 characters."""
     resolver_processes: PositiveInt = 2
-    """Processes that run resolvers, for each gateway process: their code never runs in the gateway itself."""
+    """Processes that run resolvers at once; one more stands by. Their code never runs in the gateway's own."""
     resolver_time_limit_ms: PositiveInt = 25
     """Processor time of one call of a resolver or function."""
     resolver_memory_bytes: Annotated[int, Field(ge=4 * 1024 * 1024)] = 16 * 1024 * 1024

@@ -62,6 +62,7 @@ class HttpClient:
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None
         self._making = asyncio.Lock()
+        self._is_closed = False
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The answer without its body, which is read from it; the caller closes it.
@@ -69,6 +70,8 @@ class HttpClient:
         Raises:
             httpx.HTTPError: nothing usable was answered.
         """
+        if self._is_closed:
+            raise httpx.ConnectError("the gateway ends")
         if self._client is None:
             async with self._making:
                 if self._client is None:
@@ -77,7 +80,8 @@ class HttpClient:
         return await self._client.send(request, stream=True, follow_redirects=False)
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections; nothing is sent any more."""
+        self._is_closed = True
         if self._client is not None:
             await self._client.aclose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -201,6 +202,20 @@ async def test_slow_and_absent_sources() -> None:
         await HttpSource("orders", down._settings, HttpClient(), lambda: NOW).invoke(
             {"method": "GET", "resourcePath": "/"}
         )
+
+
+async def test_credentials_are_in_no_error_and_in_no_representation(caplog: pytest.LogCaptureFixture) -> None:
+    signing = {"region": "r", "service": "s", "access_key_id": "AKIAMARKED", "secret_access_key": "hush"}
+    caplog.set_level(logging.DEBUG, "fanout")
+    async with open_source(signing=signing | {"session_token": "quiet"}, max_response_bytes=1) as (source, server):
+        request = {"method": "GET", "resourcePath": "/?key=marked", "params": {"headers": {"X-Key": "secret"}}}
+        with pytest.raises(DataSourceError) as caught:
+            await source.invoke(request)
+        assert b"AKIAMARKED" in server.requests[0]
+    with pytest.raises(DataSourceError) as refused:
+        await source.invoke(request)
+    told = f"{caught.value!r} {refused.value!r} {source._settings!r} {caplog.text}"
+    assert not re.search("AKIAMARKED'? |hush|quiet|key=marked|secret'", told.replace("access_key_id='AKIAMARKED'", ""))
 
 
 def path_cases() -> list[str]:
