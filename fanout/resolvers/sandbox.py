@@ -35,6 +35,7 @@ PARTS: Final = (
     "time",
     "extensions",
     "dynamodb",
+    "rds",
     "transform",
     "xml",
     "lockdown",
