@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,6 +24,8 @@ from pydantic import (
 
 from fanout.auth_settings import find_secret
 
+NONE: Final = "NONE"
+"""The data source that every function has unless another is set: it gives back the request's `payload`."""
 _Text = Annotated[str, Field(min_length=1)]
 # What a URL may be made of (RFC 3986): nothing that one reader takes for an end and another does not.
 _URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")

@@ -31,7 +31,7 @@ from fanout.auth_settings import CognitoSettings, IamSettings, LambdaSettings, O
 from fanout.errors import ConfigurationError
 from fanout.model import AuthMode
 from fanout.origins import Origins
-from fanout.resolver_settings import HttpDataSourceSettings, ResolverSettings
+from fanout.resolver_settings import NONE, HttpDataSourceSettings, ResolverSettings
 
 ENVIRONMENT_PREFIX = "FANOUT_"
 # Read by the command line itself: the file's path, and what the client commands use.
@@ -289,6 +289,8 @@ class Settings(BaseModel):
             raise ValueError("stream: name at least one event stream")
         if len(set(self.stream)) < len(self.stream):
             raise ValueError("stream: an event stream is named twice, name each once")
+        if NONE in self.data_source:
+            raise ValueError(f"data_source.{NONE}: this one is always there, and has no settings; name yours otherwise")
         for name, mutation in self.mutations.items():
             if mutation.stream is not None and mutation.stream not in self.stream:
                 raise ValueError(

@@ -25,15 +25,13 @@ from typing import Final
 from graphql import GraphQLObjectType
 
 from fanout.errors import ConfigurationError
-from fanout.resolver_settings import FunctionSettings, ResolverSettings
+from fanout.resolver_settings import NONE, FunctionSettings, ResolverSettings
 from fanout.resolvers.checker import check_apart
 from fanout.resolvers.modules import rewrite_module
 from fanout.resolvers.sandbox import Limits
 from fanout.schema import ApiSchema
 from fanout.settings import Settings
 
-NONE: Final = "NONE"
-"""The data source that every function has unless another is set: it gives back the request's `payload`."""
 _FUNCTIONS: Final = "functions"
 _IGNORED: Final = re.compile(r"\..*|.*\.map|.*\.d\.ts|README.*|package.*\.json|tsconfig.*\.json|node_modules")
 _TYPESCRIPT: Final = (".ts", ".mts", ".tsx")

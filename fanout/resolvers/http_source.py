@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -56,40 +57,53 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_INFLATED_STEP: Final = 64 * 1024
 
 
-class HttpClient:
-    """Sends requests for all data sources; takes no cookies, follows nothing, and is made when it is first used."""
+class HttpClients:
+    """A client per data source, so that none waits for another's connections; made when it is first used.
+
+    They take no cookies and follow nothing.
+    """
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._tls: ssl.SSLContext | None = None
         self._making = asyncio.Lock()
         self._is_closed = False
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, source: str, request: httpx.Request) -> httpx.Response:
         """The answer without its body, which is read from it; the caller closes it.
+
+        Args:
+            source: the data source's name.
+            request: ready to be sent, all headers included.
 
         Raises:
             httpx.HTTPError: nothing usable was answered.
         """
         if self._is_closed:
             raise httpx.ConnectError("the gateway ends")
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    # In a thread: reading the authorities' certificates would hold up everybody on the event loop.
-                    self._client = await asyncio.to_thread(_build_client)
-        return await self._client.send(request, stream=True, follow_redirects=False)
+        client = self._clients.get(source) or await self._make(source)
+        return await client.send(request, stream=True, follow_redirects=False)
 
     async def close(self) -> None:
         """End all connections; nothing is sent any more."""
         self._is_closed = True
-        if self._client is not None:
-            await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
-
-def _build_client() -> httpx.AsyncClient:
-    # No cookies: they would carry one client's session into another's request.
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    return httpx.AsyncClient(timeout=None, cookies=no_cookies)  # noqa: S113 - a data source has its own
+    async def _make(self, source: str) -> httpx.AsyncClient:
+        async with self._making:
+            if self._tls is None:
+                # In a thread: reading the authorities' certificates would hold up everybody on the event loop.
+                self._tls = await asyncio.to_thread(httpx.create_ssl_context)
+            if source not in self._clients:
+                # No cookies: they would carry one client's session into another's request.
+                no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+                self._clients[source] = httpx.AsyncClient(
+                    verify=self._tls,
+                    cookies=no_cookies,
+                    timeout=None,  # noqa: S113 - the data source has its own, for all of it
+                )
+            return self._clients[source]
 
 
 class HttpSource:
@@ -98,16 +112,16 @@ class HttpSource:
     Args:
         name: as the configuration calls it.
         settings: where it is, and what it may take.
-        client: sends requests.
+        clients: send requests.
         now: seconds since 1970; of signatures.
     """
 
     def __init__(
-        self, name: str, settings: HttpDataSourceSettings, client: HttpClient, now: Callable[[], float] = time.time
+        self, name: str, settings: HttpDataSourceSettings, clients: HttpClients, now: Callable[[], float] = time.time
     ) -> None:
         self._name = name
         self._settings = settings
-        self._client = client
+        self._clients = clients
         self._endpoint = settings.endpoint.rstrip("/")
         scheme, host = _read_origin(settings.endpoint)
         self._own_origin = (scheme, host)
@@ -127,7 +141,7 @@ class HttpSource:
         timeout_ms = self._settings.timeout_ms
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                response = await self._client.send(built)
+                response = await self._clients.send(self._name, built)
                 try:
                     body = await self._read(response)
                 finally:

@@ -12,7 +12,7 @@ from fanout.errors import ConfigurationError
 from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSource
 from fanout.resolvers.directory import ResolverCode, compute_version, read_directory, read_limits
-from fanout.resolvers.http_source import HttpClient, HttpSource
+from fanout.resolvers.http_source import HttpClients, HttpSource
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.pool import Pool
 from fanout.resolvers.resolver import FieldResolver
@@ -43,13 +43,13 @@ class Runtime:
     Args:
         code: checked.
         settings: limits, data sources and environment.
-        client: for data sources on HTTP.
+        clients: for data sources on HTTP.
         log: of the resolvers.
         metrics: see `FieldResolver`.
     """
 
     def __init__(
-        self, code: ResolverCode, settings: Settings, client: HttpClient, log: ResolverLog, metrics: Metrics
+        self, code: ResolverCode, settings: Settings, clients: HttpClients, log: ResolverLog, metrics: Metrics
     ) -> None:
         self.code = code
         """What they are made from."""
@@ -59,7 +59,7 @@ class Runtime:
             bodies, read_limits(settings), settings.resolver_processes, settings.max_waiting_resolver_calls
         )
         sources: dict[str, DataSource] = {
-            name: HttpSource(name, each, client) for name, each in settings.data_source.items()
+            name: HttpSource(name, each, clients) for name, each in settings.data_source.items()
         }
         self._has_code = bool(code.fields)
         self._is_started = False
@@ -100,7 +100,7 @@ class RuntimeHost:
 
     def __init__(self, settings: Settings, schema: ApiSchema, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._client = HttpClient()
+        self._clients = HttpClients()
         self._log = ResolverLog()
         self._longest_request_s = settings.request_execution_timeout_ms / 1000
         self._current = self._build(settings, schema)
@@ -149,7 +149,7 @@ class RuntimeHost:
         for runtime in list(self._started):
             await runtime.close()
         self._started.clear()
-        await self._client.close()
+        await self._clients.close()
 
     def _retire_all_but(self, *kept: Runtime) -> None:
         for former in self._started - set(kept) - self._retiring.keys():
@@ -162,4 +162,4 @@ class RuntimeHost:
         del self._retiring[runtime]
 
     def _build(self, settings: Settings, schema: ApiSchema) -> Runtime:
-        return Runtime(load_resolvers(settings, schema), settings, self._client, self._log, self._metrics)
+        return Runtime(load_resolvers(settings, schema), settings, self._clients, self._log, self._metrics)

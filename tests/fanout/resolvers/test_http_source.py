@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -21,8 +22,9 @@ from hypothesis import strategies as st
 
 from fanout.resolver_settings import HttpDataSourceSettings
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
-from fanout.resolvers.http_source import HttpClient, HttpSource
+from fanout.resolvers.http_source import HttpClients, HttpSource
 from tests.listener import accepting, find_port, listen_on_loopback
+from tests.served import wait_until_async
 
 NOW = 1_700_000_000.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
@@ -64,7 +66,7 @@ class Server:
 async def open_source(path: str = "", **settings: Any) -> AsyncIterator[tuple[HttpSource, Server]]:
     listening = listen_on_loopback()
     server = Server(find_port(listening))
-    client = HttpClient()
+    client = HttpClients()
     given = {"type": "HTTP", "endpoint": f"http://127.0.0.1:{server.port}{path}"} | settings
     async with accepting(listening, server.converse):
         try:
@@ -199,7 +201,7 @@ async def test_slow_and_absent_sources() -> None:
     async with open_source() as (source, _):
         down = source
     with pytest.raises(DataSourceError, match=r"did not answer \(ConnectError\)"):
-        await HttpSource("orders", down._settings, HttpClient(), lambda: NOW).invoke(
+        await HttpSource("orders", down._settings, HttpClients(), lambda: NOW).invoke(
             {"method": "GET", "resourcePath": "/"}
         )
 
@@ -216,6 +218,24 @@ async def test_credentials_are_in_no_error_and_in_no_representation(caplog: pyte
         await source.invoke(request)
     told = f"{caught.value!r} {refused.value!r} {source._settings!r} {caplog.text}"
     assert not re.search("AKIAMARKED'? |hush|quiet|key=marked|secret'", told.replace("access_key_id='AKIAMARKED'", ""))
+
+
+async def test_a_source_that_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_at_a_time = httpx.Limits(max_connections=1)
+    build = httpx.AsyncClient
+    monkeypatch.setattr("httpx.AsyncClient", lambda **options: build(limits=one_at_a_time, **options))
+    async with open_source() as (slow, server):
+        clients = slow._clients
+        other = HttpSource("other", slow._settings, clients)
+        request = {"method": "GET", "resourcePath": "/"}
+        server.waits.clear()
+        hung = [asyncio.ensure_future(slow.invoke(request)) for _ in range(2)]
+        free = asyncio.ensure_future(other.invoke(request))
+        await wait_until_async(lambda: len(server.requests) == 2)
+        server.waits.set()
+        assert {(await each)["statusCode"] for each in (*hung, free)} == {200}
+    with pytest.raises(DataSourceError, match="did not answer"):
+        await other.invoke(request)
 
 
 def path_cases() -> list[str]:
@@ -356,7 +376,7 @@ PIECES = st.sampled_from(
 )
 def test_no_path_leaves_the_endpoint_by_whatever_it_is_made_of(path: str, query: dict[str, str]) -> None:
     source = HttpSource(
-        "orders", HttpDataSourceSettings(type="HTTP", endpoint="https://api.example.com/v1"), HttpClient()
+        "orders", HttpDataSourceSettings(type="HTTP", endpoint="https://api.example.com/v1"), HttpClients()
     )
     try:
         request = source._build({"method": "GET", "resourcePath": path, "params": {"query": query}})
