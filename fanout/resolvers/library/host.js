@@ -1,8 +1,8 @@
 // What the parts of the library stand on, and the one way in. See sandbox.py, which evaluates this first.
 //
 // Parts are arrow functions `(host, util, extensions, runtime) => {...}` that add to util, extensions and runtime when
-// the context is made. What they need of JavaScript's own objects that resolvers must not have (Date, Math.random)
-// they take when they are made: `lockdown.js`, the last part, removes those and freezes everything.
+// the context is made. What they need of JavaScript's own objects that resolvers must not have (Date), or have
+// otherwise (JSON), they take when they are made: `lockdown.js`, the last part, removes those and freezes everything.
 //
 // A resolver's code runs wherever one of its objects is looked at: in toJSON, getters, toString. So whatever it gave or
 // threw is only looked at where what that throws is caught.

@@ -2,6 +2,7 @@
 // Source: AppSync developer guide, "HTTP helpers in util.http".
 (host, util) => {
   "use strict";
+  const { JSON } = globalThis;
   // RFC 9110, section 7.6.1 and what is about the client's own connection: not sent on.
   const RESTRICTED = new Set([
     "transfer-encoding", "connection", "host", "expect", "keep-alive", "upgrade", "proxy-authenticate",

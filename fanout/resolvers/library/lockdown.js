@@ -4,7 +4,7 @@
 // reached is more than what has a name: prototypes of generators and iterators come out of syntax and methods.
 (host, util, extensions, runtime) => {
   "use strict";
-  const { Array, Error, Function, Iterator, Map, Object, Reflect, Set, TypeError } = globalThis;
+  const { Array, Error, Function, Iterator, JSON, Map, Object, Reflect, Set, SyntaxError, TypeError } = globalThis;
   const KEPT = new Set([
     "Object", "Array", "String", "Number", "Boolean", "BigInt", "Symbol", "RegExp", "Map", "Set", "WeakMap", "WeakSet",
     "Iterator", "Math", "JSON", "Reflect", "globalThis", "Infinity", "NaN", "undefined", "parseInt", "parseFloat",
@@ -21,7 +21,21 @@
     [].values().map(() => 0), Iterator.from({ next() { } }), Iterator.concat?.([]) ?? [], (async () => { })(),
   ].map(prototypeOf);
   for (const name of Reflect.ownKeys(globalThis)) if (!KEPT.has(name)) delete globalThis[name];
-  delete globalThis.Math.random;
+  // AppSync's runtime has these, and has them so (guide, "Supported runtime features"): chance is what the host gave the
+  // call, and text that is no JSON is read as blank text, since there is no `try`. The library goes on with JSON as it is.
+  globalThis.Math.random = util.math.randomDouble;
+  globalThis.JSON = {
+    parse(text, reviver) {
+      try {
+        return JSON.parse(text, reviver);
+      } catch (error) {
+        if (error instanceof SyntaxError) return "";
+        throw error;
+      }
+    },
+    stringify: JSON.stringify,
+    [Symbol.toStringTag]: "JSON",
+  };
   // The types of @aws-appsync/utils declare these as global too, and AppSync takes code that imports nothing.
   Object.assign(globalThis, { util, extensions, runtime });
   delete Array.fromAsync;

@@ -4,6 +4,7 @@
 // "Map helpers"); here resolvers in JavaScript have them as well. `undefined` counts as null.
 (host, util) => {
   "use strict";
+  const { JSON } = globalThis;
   const MAX_SORTED = 1000;
   const isNull = (value) => value === null || value === undefined;
   const isNullOrEmpty = (value) => isNull(value) || value === "";
