@@ -80,8 +80,10 @@
   util.str = {
     toUpper: (value) => toText(value, "util.str.toUpper").toUpperCase(),
     toLower: (value) => toText(value, "util.str.toLower").toLowerCase(),
-    toReplace: (value, found, replacement) => toText(value, "util.str.toReplace")
-      .split(toText(found, "util.str.toReplace")).join(toText(replacement, "util.str.toReplace")),
+    toReplace: (value, found, replacement) => {
+      const text = toText(replacement, "util.str.toReplace");
+      return toText(value, "util.str.toReplace").replaceAll(toText(found, "util.str.toReplace"), () => text);
+    },
     normalize: (value, form) => {
       const name = toText(form, "util.str.normalize").toUpperCase();
       if (!FORMS.includes(name)) {

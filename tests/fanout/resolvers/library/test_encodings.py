@@ -81,6 +81,7 @@ def test_texts_are_changed() -> None:
     assert RUN.run("util.str.toLower('HeLLo')") == "hello"
     assert RUN.run("util.str.toReplace('hello world', 'hello', 'mellow')") == "mellow world"
     assert RUN.run("util.str.toReplace('a.b.c', '.', '$&')") == "a$&b$&c"
+    assert RUN.run("util.str.toReplace('abc', '', '-')") == "-a-b-c-"
     composed, apart = "Am\u00e9lie \ufb01", "Ame\u0301lie \ufb01"
     assert RUN.run("['nfc', 'NFD', 'nfkc', 'nfkd'].map((form) => util.str.normalize(args[0], form))", composed) == [
         composed,
