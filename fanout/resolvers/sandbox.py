@@ -19,8 +19,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+# The package `quickjs` starts a thread when it is imported, which the signals would go to that a process holds back.
+import _quickjs as quickjs
 import orjson
-import quickjs
 
 PARTS: Final = (
     "errors",
