@@ -187,6 +187,7 @@ class Executor:
             executor_class=graphql.execution.Executor,
         )
         result = cast("graphql.execution.ExecutionResult", await outcome if isinstance(outcome, Awaitable) else outcome)
+        run.calls.close()
         try:
             events = tuple(run.list_events())
         except orjson.JSONEncodeError:

@@ -73,6 +73,7 @@ class FieldCalls:
         self._limit = limit
         self._wait = wait
         self._made = 0
+        self._is_over = False
         self._invalidations: dict[tuple[str, bytes], Invalidate] = {}
         self.nested = NestedValues()
         self.errors: list[GraphQLError] = []
@@ -84,6 +85,10 @@ class FieldCalls:
     def invalidations(self) -> tuple[Invalidate, ...]:
         """What resolvers of fields that did not fail want invalidated, each once."""
         return tuple(self._invalidations.values())
+
+    def close(self) -> None:
+        """The execution is over: what graphql-core has left behind, beside a null that went up, is not begun."""
+        self._is_over = True
 
     def call(
         self, resolver: Resolver, source: Any, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]
@@ -110,6 +115,8 @@ class FieldCalls:
         # Raised here and not where it is called, so that graphql-core ends the calls beside it if need be.
         if is_excess:
             raise FieldError("Resolver invocation limit reached.", "ResolverExecutionLimitReached")
+        if self._is_over:
+            raise FieldError("The execution is over.", "ExecutionTimeout")  # nobody reads it
         invocation = Invocation(
             info.parent_type.name,
             info.field_name,

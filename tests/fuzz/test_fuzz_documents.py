@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import orjson
@@ -10,18 +11,42 @@ from hypothesis import strategies as st
 
 from fanout.errors import ClientFault
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import Executor, SubscriptionPlanner, load_chat_schema
+from fanout.schema import (
+    ExecutionResult,
+    Executor,
+    Invocation,
+    ResolverFault,
+    SubscriptionPlanner,
+    load_chat_schema,
+)
 from fanout.settings import Settings
 from filters import FilterError, compile_filter, parse_filter, to_subscription_filter
 from tests.fanout.protocol.strategies import json_values
+from tests.fanout.schema.resolvers import Answering
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.strategies import documents, event_data, filters, subscription_documents, variables
 from tests.fuzz.witness import nothing_heard
+
+
+def _refuse(invocation: Invocation) -> None:
+    raise ResolverFault("no", data={"id": invocation.arguments}, error_info=invocation.variables)
+
 
 SCHEMA = load_chat_schema()
 SETTINGS = Settings()
 PLANNER = SubscriptionPlanner(SCHEMA, SETTINGS)
 EXECUTOR = Executor(SCHEMA, SETTINGS)
+MESSAGE = {"id": "1", "roomId": "r", "content": "c", "author": "a", "createdAt": "2026-01-01T00:00:00Z"}
+RESOLVED = Executor(
+    SCHEMA,
+    SETTINGS,
+    {
+        ("Mutation", "createMessage"): Answering(lambda call: dict(MESSAGE)),
+        ("Mutation", "deleteMessage"): Answering(lambda call: call.describe_selection().names),
+        ("Message", "content"): Answering(lambda call: call.source["roomId"] * 2),
+        ("Message", "author"): Answering(_refuse),
+    },
+)
 
 
 def check_errors(fault: ClientFault) -> None:
@@ -55,6 +80,22 @@ def test_any_subscription_is_planned_or_refused(query: str, name: str | None, gi
 def test_any_document_is_executed_or_refused(query: str, name: str | None, given_: dict) -> None:
     with nothing_heard():
         result = EXECUTOR.execute(query, given_, name)
+        orjson.dumps(result.response)
+        assert "data" in result.response or result.response["errors"]
+        for event in result.events:
+            orjson.loads(event.data)
+
+
+@fuzzed
+@given(documents, names, variable_sets)
+def test_any_document_is_executed_by_resolvers_or_refused(query: str, name: str | None, given_: dict) -> None:
+    async def execute() -> ExecutionResult:
+        done = RESOLVED.execute(query, given_, name)
+        return done if isinstance(done, ExecutionResult) else await done
+
+    with nothing_heard() as witness, asyncio.Runner() as runner:
+        witness.hear_loop(runner.get_loop())
+        result = runner.run(execute())
         orjson.dumps(result.response)
         assert "data" in result.response or result.response["errors"]
         for event in result.events:

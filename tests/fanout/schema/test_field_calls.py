@@ -298,6 +298,34 @@ async def test_a_null_ends_the_calls_beside_it() -> None:
     assert ended.is_set()
 
 
+async def test_what_a_null_has_left_behind_is_not_begun() -> None:
+    """`name` is null where it cannot be, which is known before its sibling's call has begun."""
+    resolvers = by_place(Query__room=lambda _: {"id": "1"}, Room__owner=lambda _: {"id": "o"})
+    done = await run("{ room(id: 1) { owner { id } name } }", resolvers)
+    assert done.response["data"] == {"room": None}
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert resolvers["Room", "owner"].calls == []
+
+
+async def test_fields_below_a_mutation_without_a_resolver_are_resolved() -> None:
+    schema = parse_schema(
+        """
+        type Query { a: Int }
+        input RoomInput { name: String }
+        type Room { id: ID! name: String shout: String }
+        type Mutation { create(input: RoomInput!): Room }
+        """
+    )
+    resolvers = by_place(Room__shout=lambda call: call.source["name"].upper())
+    executor = Executor(schema, resolvers=resolvers, new_id=lambda: "id-1")
+    done = executor.execute('mutation { create(input: {name: "n"}) { id shout } }')
+    assert not isinstance(done, ExecutionResult)
+    done = await done
+    assert done.response == {"data": {"create": {"id": "id-1", "shout": "N"}}}
+    assert events(done) == [("create", {"id": "id-1", "shout": "N"})]
+
+
 class Closed:
     """An access to everything but some places."""
 
