@@ -10,6 +10,7 @@ import itertools
 import time
 import timeit
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from botocore.credentials import Credentials as SignerCredentials
@@ -23,10 +24,20 @@ from fanout.engine import Dispatcher, Registry
 from fanout.metrics import Metrics
 from fanout.model import AuthDirective, AuthMode, Call, CallKind, Event, FieldPolicy, Identity, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
-from fanout.schema import Executor, SubscriptionPlanner, load_chat_schema
+from fanout.schema import (
+    Api,
+    Caller,
+    Executor,
+    Invocation,
+    Resolved,
+    SubscriptionPlanner,
+    load_chat_schema,
+    parse_schema,
+)
 from fanout.settings import Settings
 from fanout.trust.lambda_authorizer import LambdaAuthorizer
 from fanout.trust.token_provider import Issuer, TokenProvider
+from fanout.web.pace import Pace
 from filters import MATCH_ALL
 from tests.fanout.protocol.test_session_cost import agree, connect
 from tests.issuer import make_key, show_key, sign
@@ -36,6 +47,7 @@ QUERY = "subscription { onCreateMessage { id roomId author content createdAt } }
 FILTERED = "subscription ($f: MessageFilterInput) { onCreateMessage(filter: $f) { id roomId content } }"
 CREATE = "mutation ($input: CreateMessageInput!) { createMessage(input: $input) { id roomId content } }"
 SUBSCRIBERS = 10_000
+CHAT = load_chat_schema()
 ISSUER = "https://login.example.com"
 
 
@@ -44,8 +56,40 @@ def measure(call: Callable[[], object], number: int = 200) -> float:
     return min(timeit.repeat(call, number=number, repeat=7)) / number * 1e6
 
 
+class _Resolver:
+    """Answers at once, always the same."""
+
+    version = "1"
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    async def resolve(self, invocation: Invocation) -> Resolved:
+        del invocation
+        return Resolved(self._value)
+
+
+async def _execute_resolved(times: int) -> None:
+    resolver = _Resolver({"id": "m", "roomId": "r", "content": "c"})
+    api = Api(CHAT, Settings(), resolvers={("Mutation", "createMessage"): resolver})
+    variables = {"input": {"roomId": "r", "author": "a", "content": "c"}}
+    for _ in range(times):
+        await api.execute(CREATE, variables, None, Caller(Identity(AuthMode.API_KEY)), Pace(30_000).wait)
+
+
+async def _resolve_fields(times: int) -> None:
+    schema = parse_schema("type Query { all: [Item] } type Item { id: ID name: String }")
+    resolvers = {
+        ("Query", "all"): _Resolver([{"id": str(number)} for number in range(100)]),
+        ("Item", "name"): _Resolver("n"),
+    }
+    api = Api(schema, Settings(), resolvers=resolvers)
+    for _ in range(times):
+        await api.execute("{ all { name } }", {}, None, Caller(Identity(AuthMode.API_KEY)), Pace(30_000).wait)
+
+
 def main() -> None:
-    schema = load_chat_schema()
+    schema = CHAT
     planner = SubscriptionPlanner(schema, Settings())
     executor = Executor(schema, Settings())
     anybody = Identity(AuthMode.API_KEY)
@@ -118,6 +162,8 @@ def main() -> None:
         (f"dispatch 16 events, per subscriber of {SUBSCRIBERS:,}, without the socket",
          measure(lambda: dispatcher.deliver("s", [event] * 16), 5) / SUBSCRIBERS),
         ("execute a mutation", measure(lambda: executor.execute(CREATE, variables, None))),
+        ("the same by a resolver that answers at once", measure(lambda: asyncio.run(_execute_resolved(500)), 1) / 500),
+        ("resolve a field of a type, one of 100", measure(lambda: asyncio.run(_resolve_fields(50)), 1) / 5000),
         ("verify a signature (AWS_IAM) of a subscription", measure(lambda: signatures.verify(signed), 20)),
         ("decide by one, known user and address", measure(lambda: signed_users.decide(signed), 20)),
         ("decide by an authorizer's answer that is kept (AWS_LAMBDA)", measure(lambda: authorizer.decide(known))),
