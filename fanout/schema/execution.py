@@ -43,6 +43,7 @@ from fanout.schema.mutations import MutationDefaults, make_id, read_clock
 from fanout.schema.resolved_operations import find_resolved_operations
 from fanout.schema.resolving import Caller, Invalidate, Resolvers
 from fanout.schema.sdl import ApiSchema
+from fanout.schema.slices import slice_list
 from fanout.schema.wording import format_errors
 from fanout.settings import Settings
 
@@ -256,14 +257,14 @@ class _ResolvedRun(_Run):
         if resolver is None or (
             self.access is not None and not self.access.may_use(info.parent_type.name, info.field_name)
         ):
-            return super().resolve(source, info, **arguments)
-        resolving = self.calls.call(resolver, source, info, arguments)
-        return self._note(info, resolving) if info.parent_type is info.schema.mutation_type else resolving
+            return slice_list(super().resolve(source, info, **arguments))
+        return self._await(info, self.calls.call(resolver, source, info, arguments))
 
-    async def _note(self, info: GraphQLResolveInfo[Any], resolving: Awaitable[Any]) -> Any:
+    async def _await(self, info: GraphQLResolveInfo[Any], resolving: Awaitable[Any]) -> Any:
         value = await resolving
-        self._results.append((info, value))
-        return value
+        if info.parent_type is info.schema.mutation_type:
+            self._results.append((info, value))
+        return slice_list(value)
 
     def list_events(self) -> list[NewEvent]:
         """As above; what resolvers of nested fields have made is in the events."""

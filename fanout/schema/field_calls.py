@@ -117,7 +117,19 @@ class FieldCalls:
             raise FieldError("Resolver invocation limit reached.", "ResolverExecutionLimitReached")
         if self._is_over:
             raise FieldError("The execution is over.", "ExecutionTimeout")  # nobody reads it
-        invocation = Invocation(
+
+        def begin() -> Awaitable[Resolved]:
+            return resolver.resolve(self._describe_call(source, info, arguments))
+
+        resolved = await self._wait_for(begin, info)
+        self._take_invalidations(info, resolved.invalidations)
+        self.errors += [self._locate(fault, info) for fault in resolved.errors]
+        self.headers.update(resolved.headers)
+        slot[0] = resolved.value
+        return resolved.value
+
+    def _describe_call(self, source: Any, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Invocation:
+        return Invocation(
             info.parent_type.name,
             info.field_name,
             self._json.parse(info.parent_type, info.field_name, arguments),
@@ -126,16 +138,10 @@ class FieldCalls:
             self._variables,
             partial(describe_selection, info.field_nodes, self._document.fragments, info.variable_values),
         )
-        resolved = await self._wait_for(resolver, invocation, info)
-        self._take_invalidations(info, resolved.invalidations)
-        self.errors += [self._locate(fault, info) for fault in resolved.errors]
-        self.headers.update(resolved.headers)
-        slot[0] = resolved.value
-        return resolved.value
 
-    async def _wait_for(self, resolver: Resolver, invocation: Invocation, info: GraphQLResolveInfo[Any]) -> Resolved:
+    async def _wait_for(self, begin: Begin, info: GraphQLResolveInfo[Any]) -> Resolved:
         try:
-            return await self._wait(lambda: resolver.resolve(invocation))
+            return await self._wait(begin)
         except ResolverFault as fault:
             self.errors += [self._locate(appended, info) for appended in fault.appended]
             raise self._describe(fault, info) from None
@@ -145,7 +151,7 @@ class FieldCalls:
         except TimeoutError:
             raise FieldError("Execution timed out.", "ExecutionTimeout") from None
         except Exception:  # a defect of ours, which must not tell the client about us
-            _logger.exception("%s.%s could not be resolved", invocation.type_name, invocation.field_name)
+            _logger.exception("%s.%s could not be resolved", info.parent_type.name, info.field_name)
             raise FieldError("Internal error.", "InternalFailure") from None
 
     def _take_invalidations(self, info: GraphQLResolveInfo[Any], wishes: Iterable[Invalidate]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 from graphql import (
@@ -20,6 +21,7 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fanout.schema import slices
 from fanout.schema.execution import ExecutionResult, Executor
 from fanout.schema.resolving import Invocation
 from fanout.schema.sdl import parse_schema
@@ -124,7 +126,8 @@ def run(query: str, value: Any, *, is_resolved: bool) -> ExecutionResult:
         done = Executor(SCHEMA, resolvers=resolvers).execute(query)
         return done if isinstance(done, ExecutionResult) else await done
 
-    return asyncio.run(execute())
+    with patch.object(slices, "SLICE", 1 if is_resolved else slices.SLICE):
+        return asyncio.run(execute())
 
 
 def check_by_name(
