@@ -198,7 +198,8 @@ def _name_limit(error: quickjs.JSException) -> LimitExceeded | None:
     text = str(error)
     if text.startswith("InternalError: interrupted"):
         return LimitExceeded("time")
-    if text.startswith("InternalError: out of memory"):
+    # Where there is no memory left for the error itself, QuickJS throws null.
+    if text.startswith(("InternalError: out of memory", "null")):
         return LimitExceeded("memory")
     return None
 

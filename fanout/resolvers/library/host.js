@@ -39,6 +39,8 @@
     ["interrupted", "time"],
   ]);
   const findLimit = (thrown) => {
+    // Where there is no memory left for the error itself, QuickJS throws null.
+    if (thrown === null) return "memory";
     if (!(thrown instanceof InternalError || thrown instanceof RangeError)) return undefined;
     try {
       return LIMITS.get(thrown.message);

@@ -57,12 +57,11 @@ def test_limits_hold(code: str, limit: str) -> None:
         ("return { toJSON() { return undefined } }", "TypeError: what request returned is no JSON, but an object"),
         ("return { toJSON() { null.x } }", "TypeError: cannot read property 'x' of null"),
         ("return { get a() { throw new RangeError('no') } }", "RangeError: no"),
-        ("return { toJSON() { throw null } }", "thrown: null"),
+        ("return { toJSON() { throw 0 } }", "thrown: 0"),
         ("let s = 'x'; for (;;) s += s", "InternalError: string too long"),
         ("ctx.stash.f = 1n", "TypeError: ctx.stash is no JSON: BigInt are forbidden in JSON.stringify"),
         ("ctx.stash = () => 1", "TypeError: ctx.stash is no JSON, but a function"),
         ("Object.defineProperty(ctx, 'stash', { get() { throw 7 } })", "thrown: 7"),
-        ("throw null", "thrown: null"),
         ("throw undefined", "thrown: undefined"),
         ("throw Symbol('x')", "thrown: Symbol(x)"),
         ("throw { toString() { throw 'again' } }", "thrown: again"),
@@ -86,6 +85,13 @@ def test_what_cannot_be_told_is_one_failure(code: str, failure: str) -> None:
     envelope = run(code)
     assert "value" not in envelope
     assert envelope["failure"].startswith(failure), envelope
+
+
+@pytest.mark.parametrize("code", ["throw null", "return { toJSON() { throw null } }"])
+def test_null_thrown_is_taken_for_a_lack_of_memory(code: str) -> None:
+    sandbox = load(f"const request = (ctx) => {{ {code} }};\nreturn {{ request }};")
+    with pytest.raises(LimitExceeded, match="memory"):
+        sandbox.call("request", "{}")
 
 
 @pytest.mark.parametrize(
