@@ -129,7 +129,9 @@ class _Rewriting:
         parts: list[str] = []
         at = 0
         for start, end in self._blanks:
-            parts += self._source[at:start], _blank(self._source[start:end])
+            text = self._source[start:end]
+            # What stands around a whole statement may not become one by its going away.
+            parts += self._source[at:start], _blank(text) if text == "export" else ";" + _blank(text[1:])
             at = end
         exports = ",".join(f"[{_quote(name)}]:{local}" for name, local in self._exports.items())
         return f"{''.join(self._imports)}\n{''.join(parts)}{self._source[at:]}\nreturn {{{exports}}};"
@@ -330,7 +332,8 @@ class _Rewriting:
         token = self._peek()
         if token.kind is not Kind.END and token.text != ";" and not token.after_newline:
             raise ScanError(f"expected `;` before `{token.text}`", token.start)
-        self._skip(";")
+        if not token.after_newline:
+            self._skip(";")
         self._blanks.append((start.start, self._tokens[self._at - 1].end))
 
 

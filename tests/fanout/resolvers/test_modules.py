@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fanout.resolvers.modules import ModuleError, check_module, check_modules, rewrite_module
 from fanout.resolvers.sandbox import Limits, Sandbox
@@ -57,6 +60,8 @@ def test_imports(imports: str, prefix: str) -> None:
         "export const request = () => { return 7 }\nfoo(1, request), 2\nfunction foo() {}",
         "function request(){return 7}export{request};",
         "const a = () => 7; export { a as 'request' }",
+        "const request = () => a\nexport { request }\n[1].map(() => 1)\nvar a = 7",
+        f"const a = () => 7\nimport {UTILS}\n;(1)\nexport {{ a as request }}",
     ],
 )
 def test_exports(source: str) -> None:
@@ -119,7 +124,7 @@ def test_everything_else_stays_where_it_is() -> None:
     lines = rewrite_module(source, "a.js").split("\n")[1:-1]
     assert [len(line) for line in lines] == [len(line) for line in source.split("\n")]
     assert lines[0].index("const a") == source.index("const a")
-    assert lines[1:] == ["/* c */" + " " * 16 + "d(`", "export { e }`)"]
+    assert lines[1:] == ["/* c */ ;" + " " * 14 + "d(`", "export { e }`)"]
 
 
 def test_a_checked_module_tells_its_functions() -> None:
@@ -139,3 +144,103 @@ def test_a_module_that_fails_is_told_where(source: str, message: str) -> None:
     with pytest.raises(ModuleError) as raised:
         check_module(rewrite_module(source, "b.js"), "b.js")
     assert str(raised.value) == message
+
+
+# What esbuild 0.28 makes of createMessage.ts and rules.ts beside them, with --bundle --format=esm
+# --external:@aws-appsync/utils, and --minify or --target=es2020 --sourcemap=inline --sources-content=false.
+@pytest.mark.parametrize("name", ["plain", "minified", "es2020"])
+def test_bundles_of_esbuild(name: str) -> None:
+    source = (Path(__file__).parent / "bundles" / f"{name}.js").read_text()
+    body = rewrite_module(source, "a.js")
+    assert check_module(body, "a.js") == {"request", "response"}
+    sandbox = Sandbox(body, Limits(), lambda question: {"value": None})
+
+    def create(**input: Any) -> dict[str, Any]:
+        return sandbox.call("unit", orjson.dumps({"arguments": {"input": {"roomId": "a", **input}}}).decode())
+
+    made = {"id": "YSBiJ2M=", "roomId": "a", "content": "a b'c", "share": 0.2}
+    assert create(content=" a \n b'c ")["value"] == made
+    assert create(content=" ")["error"]["message"] == '"" breaks the rule not empty'
+    assert create(content="x" * 3000)["error"]["message"] == '"xxxxxxxxxx" breaks the rule not too long'
+    assert create(content="x", draft=True)["value"]["note"] == 'export { draft as "2000" }'
+
+
+TEXTS = st.sampled_from(
+    [
+        "import x from 'y'",
+        "export const a = 1",
+        "export { a as b }",
+        "`",
+        "${",
+        "}",
+        "*/",
+        "//",
+        "/*",
+        "'",
+        '"',
+        "\\",
+        "/",
+        "é😀",
+    ]
+)
+
+
+def quote(text: str, mark: str) -> str:
+    for special in ("\\", mark, "${") if mark == "`" else ("\\", mark):
+        text = text.replace(special, "\\" + special)
+    return f"{mark}{text}{mark}"
+
+
+def escape_pattern(text: str) -> str:
+    return "".join(
+        character if character.isalnum() or character in " '`\"é😀" else "\\" + character for character in text
+    )
+
+
+STRINGS = st.builds(quote, TEXTS, st.sampled_from("'\"`"))
+PATTERNS = TEXTS.map(lambda text: f"/{escape_pattern(text)}['\"`/]*/g.source")
+COMMENTS = TEXTS.map(lambda text: f"/* {text.replace('*/', '')} */") | TEXTS.map(lambda text: f"// {text}\n")
+EXPRESSIONS = st.recursive(
+    STRINGS | PATTERNS,
+    lambda inner: st.one_of(
+        inner.map(lambda one: f"`a${{{one}}}export {'{'}`"),
+        st.builds("({{ import: {}, export: [{}] }})".format, inner, inner),
+        st.builds("(() => {{ return {} }})() + {}".format, inner, inner),
+        st.builds("(1) / 2 / ({}).length".format, inner),
+        st.builds("(({}) ? {{ a: /}}/ }} : {})".format, inner, inner),
+        st.builds("(function () {{ if (1) /'/.test(''); return {} }})()".format, inner),
+        st.builds("{} {}".format, COMMENTS, inner),
+        st.builds("{} {}\n".format, inner, COMMENTS),
+    ),
+    max_leaves=6,
+)
+OTHERS = st.one_of(
+    st.builds("{{ const a = {}; }}".format, EXPRESSIONS),
+    st.builds("if (1) {{ {}; }} else /`/.test({});".format, EXPRESSIONS, EXPRESSIONS),
+    st.builds(";[{}];".format, EXPRESSIONS),
+    COMMENTS,
+)
+IMPORT = f"import {{ util as NAME }} from {UTILS}"
+STATEMENTS = st.one_of(
+    OTHERS.map(lambda text: (text, text)),
+    EXPRESSIONS.map(lambda text: (f"export const NAME = {text};", f"       const NAME = {text};")),
+    EXPRESSIONS.map(
+        lambda text: (f"export function NAME() {{ return {text} }}", f"       function NAME() {{ return {text} }}")
+    ),
+    st.just((f"{IMPORT};", ";" + " " * len(IMPORT))),
+    st.just((f"{IMPORT}\n", ";" + " " * (len(IMPORT) - 1) + "\n")),
+)
+
+
+@given(st.lists(STATEMENTS, max_size=6), st.sampled_from(["\n", "\r\n", " "]))
+@settings(max_examples=200, deadline=None)
+def test_nothing_but_statements_is_touched(statements: list[tuple[str, str]], between: str) -> None:
+    names = [f"n{number:03}" for number in range(len(statements))]
+    source = between.join(text.replace("NAME", name) for (text, _), name in zip(statements, names, strict=True))
+    lines = rewrite_module(source, "a.js").split("\n")[1:-1]
+    ours = [text.replace("NAME", name) for (_, text), name in zip(statements, names, strict=True)]
+    if between == " " and any("// " in text for text in ours):
+        return  # a comment took what follows with it
+    expected = between.join(ours).split("\n")
+    assert [line.rstrip() for line in lines if line.strip()] == [line.rstrip() for line in expected if line.strip()]
+    check_module("\n".join(["", *lines, "return {};"]), "a.js")
