@@ -29,6 +29,7 @@ from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxErro
 READY: Final = b"ready\n"
 WARM: Final = b"warm\n"
 _OPEN_FILES: Final = 32
+_MOST_DESCRIPTORS: Final = 1 << 20
 # A context is made in 10 ms; on a machine with very little time for us it may be ten times that.
 _MAKING_SECONDS: Final = 0.1
 _KEPT_BY_TERMINALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -115,7 +116,7 @@ def confine() -> None:
     """Give up what a resolver's process does not need."""
     for number in _KEPT_BY_TERMINALS:
         signal.signal(number, signal.SIG_IGN)  # it ends with its input, when all calls under way are answered
-    os.closerange(3, 65536)
+    os.closerange(3, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], _MOST_DESCRIPTORS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from fanout.errors import Unavailable
 from fanout.resolvers.modules import rewrite_module
 from fanout.resolvers.pool import Pool
 from fanout.resolvers.sandbox import LimitExceeded, Limits
-from tests.served import wait_until_async
+from tests.served import wait_until, wait_until_async
 
 ECHO = """
 import { util } from '@aws-appsync/utils';
@@ -25,13 +28,13 @@ export function response(ctx) { return ctx.result; }
 """
 LOOP = "export const request = () => { while (true) {} }"
 NATIVE = "export const request = () => Array(4e9).join('')"
-MODULES = {"echo": ECHO, "loop": LOOP, "native": NATIVE}
+MODULES = {"echo": ECHO, "other": ECHO, "loop": LOOP, "native": NATIVE}
 
 
 @asynccontextmanager
-async def open_pool(processes: int = 2, max_waiting: int = 1000) -> AsyncIterator[Pool]:
+async def open_pool(processes: int = 2, max_waiting: int = 1000, time_ms: int = 25) -> AsyncIterator[Pool]:
     bodies = {name: rewrite_module(source, f"{name}.js") for name, source in MODULES.items()}
-    pool = Pool(bodies, Limits(), processes, max_waiting)
+    pool = Pool(bodies, Limits(time_ms=time_ms), processes, max_waiting)
     pool.start()
     try:
         yield pool
@@ -67,6 +70,91 @@ async def test_a_killed_process_is_replaced() -> None:
             os.kill(killed, signal.SIGKILL)
             await wait_until_async(lambda killed=killed: len(pool.pids) == 2 and killed not in pool.pids)
             assert await echo(pool, 2) == 2
+
+
+@pytest.mark.parametrize("module", ["loop", "native"])
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_nobody_waits_for_a_hostile_module(module: str, is_known: bool) -> None:
+    async with open_pool(1, time_ms=200) as pool:
+        assert await echo(pool, 0) == 0
+        if is_known:
+            with pytest.raises(LimitExceeded):
+                await pool.call(module, "request", {})
+        hostile = [asyncio.ensure_future(pool.call(module, "request", {})) for _ in range(3)]
+        await asyncio.sleep(0)
+        for number in range(20):
+            assert await echo(pool, number) == number
+        assert not hostile[-1].done()
+        for each in hostile:
+            each.cancel()
+        await asyncio.gather(*hostile, return_exceptions=True)
+
+
+async def test_modules_take_turns() -> None:
+    """A module with many calls in line does not hold up one with a single call."""
+    async with open_pool(1) as pool:
+        order: list[str] = []
+
+        async def call(name: str) -> None:
+            await pool.call(name, "unit", {"arguments": {"value": 1}, "stash": {}})
+            order.append(name)
+
+        await asyncio.gather(*(call("echo") for _ in range(100)), call("other"))
+        assert order.index("other") < 20
+
+
+async def test_a_process_inherits_nothing(tmp_path: Path) -> None:
+    kept = os.open(tmp_path / "secret", os.O_CREAT | os.O_RDWR)
+    os.set_inheritable(kept, True)
+    try:
+        async with open_pool(1) as pool:
+            assert await echo(pool, 1) == 1
+            await wait_until_async(lambda: len(pool.pids) == 2)
+            for pid in pool.pids:
+                await wait_until_async(lambda pid=pid: read_descriptors(pid) == {0, 1, 2})
+                assert read_environment(pid) == b""
+                assert os.getsid(pid) == pid
+    finally:
+        os.close(kept)
+
+
+# Only Linux tells of other processes what they have.
+def read_descriptors(pid: int) -> set[int]:
+    folder = Path(f"/proc/{pid}/fd")
+    return {int(path.name) for path in folder.iterdir()} if folder.exists() else {0, 1, 2}
+
+
+def read_environment(pid: int) -> bytes:
+    path = Path(f"/proc/{pid}/environ")
+    return path.read_bytes() if path.exists() else b""
+
+
+@pytest.mark.parametrize("module", ["echo", "native"])
+def test_processes_end_with_a_gateway_that_is_killed(module: str) -> None:
+    """Also in the middle of what cannot be interrupted."""
+    program = f"""
+import asyncio
+from tests.fanout.resolvers.test_pool import open_pool
+async def main():
+    async with open_pool(1) as pool:
+        await pool.call("echo", "request", {{}})
+        call = asyncio.ensure_future(pool.call({module!r}, "request", {{}}))
+        await asyncio.sleep(0)
+        print(*pool.pids, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stdout is not None
+        pids = [int(pid) for pid in gateway.stdout.readline().split()]
+        gateway.kill()
+    assert pids
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def is_running(pid: int) -> bool:
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return shown.strip()[:1] not in ("", "Z")
 
 
 async def test_more_than_may_wait_are_refused() -> None:
