@@ -174,6 +174,7 @@
     // the same: what `response` gets is what JSON can say, as with any other data source.
     const request = JSON.parse(write("what request returned", invoke("request", context)));
     context.result = request === null || request.payload === undefined ? null : request.payload;
+    context.outErrors = [...(context.outErrors ?? []), ...call.errors.map(({ message, type }) => ({ message, type }))];
     return write("what response returned", invoke("response", context));
   };
 

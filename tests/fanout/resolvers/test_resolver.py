@@ -114,6 +114,8 @@ async def test_errors_are_told_with_all_that_was_added_before(tmp_path: Path) ->
     adding = unit(tmp_path, "util.appendError('First', 'A', { id: 1 }, [2]); return { payload: 5 };")
     resolved = await adding.resolve()
     assert resolved.value == 5
+    seen = unit(tmp_path, "util.appendError('First', 'A'); return {};", "return ctx.outErrors;")
+    assert (await seen.resolve()).value == [{"message": "First", "type": "A"}]
     (error,) = resolved.errors
     assert (error.message, error.error_type, error.data, error.error_info) == ("First", "A", {"id": 1}, [2])
     ending = unit(tmp_path, "util.appendError('First', 'A'); return {};", "util.error('Second', 'B', 3, 4);", "orders")
