@@ -149,7 +149,7 @@ class Executor:
         given = dict(variables or {})
         name = operation.name.value if operation.name else ""
         if name in known.resolved:
-            calls = FieldCalls(known.document, caller, given, self._json, self._max_calls, wait)
+            calls = FieldCalls(known.document, caller, given, self._json, self._max_calls, wait, access)
             run = _ResolvedRun(known.document, self._defaults, access, self._resolvers, calls)
             return self._execute_resolved(run, operation, given)
         return self._execute_sync(_Run(known.document, self._defaults, access), operation, given)

@@ -18,13 +18,14 @@ from graphql import (
 )
 
 from fanout.errors import Unavailable
+from fanout.schema.access import Access
 from fanout.schema.documents import Document
 from fanout.schema.field_errors import FieldError
 from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.mutation_events import NestedValues
 from fanout.schema.projection import Projection
 from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
-from fanout.schema.selection import SelectionCompiler
+from fanout.schema.selection import SelectionCompiler, close_places
 from fanout.schema.selection_text import describe_selection
 
 _logger = logging.getLogger("fanout.execution")
@@ -55,6 +56,7 @@ class FieldCalls:
         json: the arguments of which fields hold AWSJSON.
         limit: calls of the whole request.
         wait: begins each call, see `Wait`.
+        access: which fields are open to who asks; None: all.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class FieldCalls:
         json: JsonArguments,
         limit: int,
         wait: Wait,
+        access: Access | None = None,
     ) -> None:
+        self._access = access
         self._document = document
         self._caller = caller
         self._variables = variables
@@ -122,8 +126,8 @@ class FieldCalls:
             return resolver.resolve(self._describe_call(source, info, arguments))
 
         resolved = await self._wait_for(begin, info)
-        self._take_invalidations(info, resolved.invalidations)
         self.errors += [self._locate(fault, info) for fault in resolved.errors]
+        self._take_invalidations(info, resolved.invalidations)
         self.headers.update(resolved.headers)
         slot[0] = resolved.value
         return resolved.value
@@ -159,6 +163,8 @@ class FieldCalls:
             return
         if info.operation.operation is not OperationType.MUTATION:
             raise FieldError("Only mutations can invalidate subscriptions.", "BadRequest")
+        if not all(_can_be_written(wish.payload) for wish in wishes):
+            raise FieldError("The payload of an invalidation is nested too deeply.", "BadRequest")
         taken = self._invalidations | {
             (wish.field, orjson.dumps(wish.payload, option=orjson.OPT_SORT_KEYS)): wish for wish in wishes
         }
@@ -172,11 +178,14 @@ class FieldCalls:
         return GraphQLError(error.message, info.field_nodes, path=info.path.as_list(), original_error=error)
 
     def _describe(self, fault: ResolverFault, info: GraphQLResolveInfo[Any]) -> FieldError:
-        data, error_info = (_keep_json(value) for value in (self._cut(fault.data, info), fault.error_info))
+        # What cannot be written would take the whole response with it.
+        data, error_info = (
+            value if _can_be_written(value) else None for value in (self._cut(fault.data, info), fault.error_info)
+        )
         return FieldError(fault.message, fault.error_type, data, error_info)
 
     def _cut(self, data: Any, info: GraphQLResolveInfo[Any]) -> Any:
-        """What the client has selected of it, as it would be if it were the field's value."""
+        """What the client has selected of it and may see, as it would be if it were the field's value."""
         if data is None:
             return None
         compiler = SelectionCompiler(info.schema, self._document.fragments, info.variable_values)
@@ -184,17 +193,18 @@ class FieldCalls:
             selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
         except GraphQLError:
             return None
+        if self._access is not None:
+            selection = close_places(selection, self._access.may_use)
         completed, _ = Projection(info.schema, selection).complete(data)
         return None if completed is None else completed[selection.fields[0].response_key]
 
 
-def _keep_json(value: Any) -> Any:
-    """The value, or null where it is nested too deeply to be written in a response."""
-    nested = value
+def _can_be_written(value: Any) -> bool:
+    """Whether JSON that was read can be written inside of a response: orjson reads deeper nesting than it writes."""
     for _ in range(_MOST_LEVELS_AROUND):
-        nested = [nested]
+        value = [value]
     try:
-        orjson.dumps(nested)
+        orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return None
-    return value
+        return False
+    return True

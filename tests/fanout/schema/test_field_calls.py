@@ -357,6 +357,22 @@ async def test_a_field_that_is_not_open_is_not_resolved() -> None:
     assert events(done) == [("create", {"id": "1", "owner": {"id": "o", "name": None}, "members": None})]
 
 
+async def test_what_is_not_open_is_not_told_by_an_error_either() -> None:
+    data = {"id": "r", "name": "secret", "owner": {"id": "o", "name": "secret"}}
+    fault = ResolverFault("but", data=data)
+    resolvers = by_place(
+        Query__room=fail("no", data=data, appended=(fault,)),
+        Query__plain=lambda _: Resolved(None, (fault,)),
+    )
+    query = "{ room(id: 1) { id owner { id name } } plain { id owner { name } } }"
+    done = await run(query, resolvers, access=Closed("User.name"))
+    assert [error["data"] for error in done.response["errors"]] == [
+        {"id": "r", "owner": {"id": "o", "name": None}},
+        {"id": "r", "owner": {"id": "o", "name": None}},
+        {"id": "r", "owner": {"name": None}},
+    ]
+
+
 async def test_a_mutation_that_failed_has_no_event() -> None:
     resolvers = by_place(
         Mutation__create=fail("no"),
@@ -485,6 +501,13 @@ async def test_the_sixth_invalidation_is_an_error_of_its_field() -> None:
     }
     assert [wish.payload["n"] for wish in done.invalidations] == [1, 2, 3, 4, 5]
     assert len(done.events) == 2
+
+
+async def test_a_payload_that_cannot_be_written_is_an_error_of_its_field() -> None:
+    deep = Resolved("x", invalidations=(Invalidate("onX", {"a": nest(300)}),))
+    done = await run("mutation { change }", by_place(Mutation__change=lambda _: deep))
+    assert done.invalidations == done.events == ()
+    assert [error["errorType"] for error in done.response["errors"]] == ["BadRequest"]
 
 
 async def test_a_query_cannot_invalidate() -> None:
