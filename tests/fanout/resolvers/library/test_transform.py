@@ -93,6 +93,22 @@ def test_two_equal_questions_have_answers_of_their_own() -> None:
     assert [answered["n"] for answered in expressions.run(code)] == [1, 2]
 
 
+def test_the_same_question_is_asked_once_and_answers_do_not_pile_up() -> None:
+    questions = []
+
+    def count(question: list[Any]) -> dict[str, Any]:
+        questions.append(question)
+        return answer(question)
+
+    counted = Expressions(count)
+    code = "util.transform.toSubscriptionFilter({ a: { eq: args[0] } }).filterGroup[0].filters[0].value"
+    values = [*range(64), *range(64), 64, 0, 0]
+    assert [counted.run(code, value) for value in values] == values
+    assert [question[1]["a"]["eq"] for question in questions] == [*range(64), 64, 0]
+    assert [counted.run(code, "x" * 4000) for _ in range(2)] == ["x" * 4000] * 2
+    assert len(questions) == 68
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
