@@ -149,9 +149,11 @@ class Pool:
         """The first in their lines again; they were there before."""
         for call in reversed(list(calls)):
             self._count(call, 1)
-            if call.module not in self._lines:
+            if call.module in self._lines:
+                self._turns.remove(call.module)
+            else:
                 self._lines[call.module] = deque()
-                self._turns.appendleft(call.module)
+            self._turns.appendleft(call.module)
             self._lines[call.module].appendleft(call)
 
     def note_failed_start(self) -> None:

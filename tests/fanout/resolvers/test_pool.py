@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import uvloop
 
 from fanout.errors import Unavailable
+from fanout.resolvers.child import Call
 from fanout.resolvers.modules import rewrite_module
 from fanout.resolvers.pool import Pool
 from fanout.resolvers.sandbox import LimitExceeded, Limits
@@ -28,7 +30,7 @@ export function response(ctx) { return ctx.result; }
 """
 LOOP = "export const request = () => { while (true) {} }"
 NATIVE = "export const request = () => Array(4e9).join('')"
-MODULES = {"echo": ECHO, "other": ECHO, "loop": LOOP, "native": NATIVE}
+MODULES = {"echo": ECHO, "loop": LOOP, "native": NATIVE}
 
 
 @asynccontextmanager
@@ -90,17 +92,161 @@ async def test_nobody_waits_for_a_hostile_module(module: str, is_known: bool) ->
         await asyncio.gather(*hostile, return_exceptions=True)
 
 
-async def test_modules_take_turns() -> None:
-    """A module with many calls in line does not hold up one with a single call."""
-    async with open_pool(1) as pool:
-        order: list[str] = []
+class StandIn:
+    """In place of a child: what it was given stays under way until the test ends it."""
 
-        async def call(name: str) -> None:
-            await pool.call(name, "unit", {"arguments": {"value": 1}, "stash": {}})
-            order.append(name)
+    pid = 1
+    is_ready = is_warm = True
 
-        await asyncio.gather(*(call("echo") for _ in range(100)), call("other"))
-        assert order.index("other") < 20
+    def __init__(self, owner: Pool) -> None:
+        self.owner = owner
+        self.under_way: deque[Call] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        return self.is_ready and len(self.under_way) < 2
+
+    @property
+    def modules(self) -> list[str]:
+        return [call.module for call in self.under_way]
+
+    def start(self) -> None:
+        pass
+
+    def send(self, call: Call) -> None:
+        self.under_way.append(call)
+
+    def end_if_stuck(self) -> None:
+        pass
+
+    async def end(self) -> None:
+        pass
+
+    def answer(self) -> None:
+        self.under_way.popleft().future.set_result({})
+        self.owner.dispatch()
+
+    def exceed(self) -> None:
+        call = self.under_way.popleft()
+        self.owner.note_limit(call.module, self)  # type: ignore[arg-type]
+        call.future.set_exception(LimitExceeded("time"))
+        self.owner.dispatch()
+
+    def die(self) -> None:
+        self.is_ready = False
+        call = self.under_way.popleft()
+        self.owner.note_limit(call.module, self)  # type: ignore[arg-type]
+        call.future.set_exception(LimitExceeded("time"))
+        self.owner.put_back(self.under_way)
+        self.under_way.clear()
+        self.owner.dispatch()
+
+
+class Lines:
+    """A pool with stand-ins, and calls to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+        monkeypatch.setattr("fanout.resolvers.pool.Child", StandIn)
+        self.pool = Pool({}, Limits(), processes, 1000)
+        self.pool.start()
+        self.children: list[StandIn] = self.pool._children  # type: ignore[assignment]
+        self.calls: list[asyncio.Future[dict[str, Any]]] = []
+
+    async def add(self, *modules: str) -> None:
+        self.calls += [asyncio.ensure_future(self.pool.call(module, "request", {})) for module in modules]
+        await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        while any(child.under_way for child in self.children):
+            for child in self.children:
+                child.is_ready = True
+                if child.under_way:
+                    child.answer()
+        await asyncio.gather(*self.calls, return_exceptions=True)
+        await self.pool.close()
+
+
+async def test_modules_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 1)
+    await lines.add("a", "a", "a", "a", "a", "b", "b", "c")
+    first, second = lines.children
+    assert (first.modules, second.modules) == (["a", "a"], ["b", "b"])
+    second.answer()
+    assert second.modules == ["b", "c"]
+    first.answer()
+    assert first.modules == ["a", "a"]
+    await lines.end()
+
+
+async def test_no_module_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 2)
+    await lines.add(*["a"] * 10)
+    assert sorted(child.modules for child in lines.children) == [[], ["a", "a"], ["a", "a"]]
+    await lines.add("b", "b", "b")
+    assert sorted(child.modules for child in lines.children) == [["a", "a"], ["a", "a"], ["b", "b"]]
+    await lines.end()
+
+
+async def test_the_lane_is_for_modules_that_hit_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 2)
+    await lines.add(*["bad"] * 6)
+    lane, other = [child for child in lines.children if child.modules]
+    lane.exceed()
+    assert (lane.modules, other.modules) == (["bad", "bad"], ["bad", "bad"])
+    other.exceed()
+    other.exceed()
+    assert other.modules == []
+    await lines.add(*"abcdefgh")
+    assert lane.modules == ["bad", "bad"]
+    assert all(child.modules != [] and "bad" not in child.modules for child in lines.children if child is not lane)
+    lane.exceed()
+    assert "bad" in lane.modules
+    lane.answer()
+    lane.answer()
+    assert lane.modules != []  # nobody of the lane is there: it is anybody's
+    assert "bad" not in lane.modules
+    await lines.end()
+
+
+async def test_who_ended_a_process_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 1)
+    await lines.add("bad", "good", "bad", "bad")
+    lane = next(child for child in lines.children if "bad" in child.modules)
+    rest = next(child for child in lines.children if child is not lane)
+    lane.die()
+    assert (lane.modules, rest.modules) == ([], ["good"])
+    await lines.add("good", "good")
+    assert rest.modules == ["good", "good"]
+    lane.is_ready = True
+    lines.pool.dispatch()
+    assert (lane.modules, rest.modules) == (["bad", "bad"], ["good", "good"])
+    await lines.end()
+
+
+async def test_what_was_behind_a_death_is_first_in_line_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 1)
+    for child in lines.children[1:]:
+        child.is_ready = False
+    await lines.add("bad", "good", "later", "good")
+    first, second = lines.children
+    assert first.modules == ["bad", "good"]
+    second.is_ready = True
+    behind = first.under_way[1]
+    first.die()
+    assert second.modules == ["good", "later"]
+    assert second.under_way[0] is behind
+    await lines.end()
+
+
+async def test_without_any_process_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(monkeypatch, 1)
+    for child in lines.children:
+        child.is_ready = False
+    await lines.add("a", "b")
+    lines.pool.note_failed_start()
+    outcomes = await asyncio.gather(*lines.calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+    await lines.end()
 
 
 async def test_a_process_inherits_nothing(tmp_path: Path) -> None:
