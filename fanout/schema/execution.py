@@ -257,7 +257,8 @@ class _ResolvedRun(_Run):
         if resolver is None or (
             self.access is not None and not self.access.may_use(info.parent_type.name, info.field_name)
         ):
-            return slice_list(super().resolve(source, info, **arguments))
+            value = super().resolve(source, info, **arguments)
+            return slice_list(self.calls.keep(value, source, info))
         return self._await(info, self.calls.call(resolver, source, info, arguments))
 
     async def _await(self, info: GraphQLResolveInfo[Any], resolving: Awaitable[Any]) -> Any:

@@ -22,7 +22,7 @@ from fanout.schema.access import Access
 from fanout.schema.documents import Document
 from fanout.schema.field_errors import FieldError
 from fanout.schema.json_arguments import JsonArguments
-from fanout.schema.mutation_events import NestedValues
+from fanout.schema.mutation_events import Box, NestedValues, box_values
 from fanout.schema.projection import Projection
 from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
 from fanout.schema.selection import SelectionCompiler, close_places
@@ -104,7 +104,17 @@ class FieldCalls:
             info.operation.operation is OperationType.MUTATION and info.parent_type is not info.schema.mutation_type
         )
         slot = self.nested.reserve(source, info.field_name) if is_nested_in_mutation else [None]
-        return self._resolve(resolver, source, info, arguments, slot, is_excess=is_excess)
+        seen = source.value if isinstance(source, Box) else source
+        return self._resolve(resolver, seen, info, arguments, slot, is_excess=is_excess)
+
+    def keep(self, value: Any, source: Any, info: GraphQLResolveInfo[Any]) -> Any:
+        """The value of a field without a resolver as it is to be completed; in the order of the document."""
+        if info.operation.operation is not OperationType.MUTATION or info.field_nodes[0].selection_set is None:
+            return value
+        boxed = box_values(value)
+        if boxed is not value:
+            self.nested.reserve(source, info.field_name)[0] = boxed
+        return boxed
 
     async def _resolve(
         self,
@@ -129,8 +139,9 @@ class FieldCalls:
         self.errors += [self._locate(fault, info) for fault in resolved.errors]
         self._take_invalidations(info, resolved.invalidations)
         self.headers.update(resolved.headers)
-        slot[0] = resolved.value
-        return resolved.value
+        is_boxed = info.operation.operation is OperationType.MUTATION and info.field_nodes[0].selection_set is not None
+        value = slot[0] = box_values(resolved.value) if is_boxed else resolved.value
+        return value
 
     def _describe_call(self, source: Any, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Invocation:
         return Invocation(

@@ -22,6 +22,28 @@ Slot = list[Any]
 """Holds one value, which is null until it is known."""
 
 
+class Box(dict[str, Any]):
+    """What stands where an object should be, like the id of one whose fields all have resolvers: an object without
+    fields, so that values can be kept beside it. Resolvers see `value` as `ctx.source`.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+def box_values(value: Any) -> Any:
+    """The value of a field with a selection, in which all that is neither an object nor null is in a `Box`."""
+    if value is None or isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        is_plain = all(item is None or isinstance(item, dict) for item in value)
+        return value if is_plain else [box_values(item) for item in value]
+    return Box(value)
+
+
 class NestedValues:
     """What resolvers of nested fields have made, kept beside the objects that the fields belong to.
 

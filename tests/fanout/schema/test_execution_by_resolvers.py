@@ -92,7 +92,7 @@ def values(depth: int) -> st.SearchStrategy[Any]:
         lists = st.lists(st.none() | st.lists(below, max_size=2), max_size=3)
         leaves |= {"child": below, "must": below, "node": below, "all": lists}
     objects = st.fixed_dictionaries(leaves) | st.fixed_dictionaries({}, optional=leaves)
-    return objects | objects | st.none()
+    return objects | objects | st.none() | st.just("no object")
 
 
 def transparent(invocation: Invocation) -> Any:

@@ -413,6 +413,33 @@ async def test_events_have_what_nested_resolvers_made_by_name() -> None:
     assert resolvers["Room", "owner"].calls[0].source["members"] == "raw"
 
 
+async def test_values_that_are_no_objects_have_fields_by_resolvers() -> None:
+    resolvers = by_place(
+        Mutation__create=lambda _: {"id": "1", "owner": "ann"},
+        Mutation__invite=lambda _: "bob",
+        Room__members=lambda _: ["eve", None, {"id": "dan"}],
+        User__name=lambda call: f"name of {call.source}",
+    )
+    query = "mutation { create { id owner { name } members { name } } invite { name friends { name } } }"
+    done = await run(query, resolvers)
+    created = {
+        "id": "1",
+        "owner": {"name": "name of ann"},
+        "members": None,  # one of them is null, which it cannot be
+    }
+    invited = {"name": "name of bob", "friends": None}
+    assert done.response["data"] == {"create": created, "invite": invited}
+    assert events(done) == [("create", created), ("invite", invited)]
+    resolvers |= by_place(Room__members=lambda _: ["eve", {"id": "dan"}])
+    done = await run("mutation { create { members { name } } }", resolvers)
+    made = {"members": [{"name": "name of eve"}, {"name": "name of {'id': 'dan'}"}]}
+    assert (done.response["data"]["create"], events(done)) == (made, [("create", made)])
+    done = await run(
+        "{ room(id: 1) { owner { name id } } }", resolvers | by_place(Query__room=lambda _: {"owner": "o"})
+    )
+    assert done.response["data"] is not None
+
+
 async def test_an_event_holds_null_where_its_mutation_does() -> None:
     resolvers = by_place(
         Mutation__create=lambda _: {"id": "1"}, Room__members=lambda _: [{"id": "u"}], User__strict=fail("no")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from fanout.schema.mutation_events import NestedValues
+from fanout.schema.mutation_events import NestedValues, box_values
 from fanout.schema.sdl import parse_schema
 from fanout.schema.selection import AbstractSelection, ObjectSelection, SelectedField
 
@@ -55,6 +55,15 @@ def test_of_an_abstract_type_the_value_s_own_counts() -> None:
     nested.reserve(values[0], "c")[0] = 2
     merged = nested.merge(AbstractSelection(N, {"A": select("c", "__typename")}, ""), values)
     assert merged == [{"__typename": "A", "c": 2}, *values[1:]]
+
+
+def test_what_is_no_object_is_boxed() -> None:
+    plain: list[Any] = [None, {"a": 1}, [{"a": 1}, None], []]
+    for value in (None, {"a": 1}, plain[:2]):
+        assert box_values(value) is value
+    boxed = box_values(["x", None, [1, {}]])
+    assert (boxed[0].value, boxed[1], boxed[2][0].value, boxed[2][1]) == ("x", None, 1, {})
+    assert boxed[0] == {}
 
 
 def test_objects_are_told_apart_although_they_are_gone() -> None:
