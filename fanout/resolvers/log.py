@@ -20,6 +20,7 @@ logger = logging.getLogger("fanout.resolvers")
 _FAILURES_PER_MINUTE: Final = 60
 # A developer wants to see what a resolver writes; a busy service must not fill its disk with it.
 _LINES_PER_MINUTE: Final = 1_000
+_LEVELS: Final = {"debug": logging.DEBUG, "warn": logging.WARNING, "error": logging.ERROR}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -31,12 +32,13 @@ class ResolverLog:
         self._lines = LogLimit(_LINES_PER_MINUTE)
 
     def note_lines(self, module: Module, lines: Iterable[Sequence[str]]) -> None:
-        """What a stage wrote: `[level, text]` each, level `log` or `error`."""
+        """What a stage wrote: `[level, text]` each, level by the name of the function of `console`."""
         for level, text in lines:
             held_back = self._lines.admit()
             if held_back is not None:
-                priority = logging.ERROR if level == "error" else logging.INFO
-                logger.log(priority, "%s: %s%s", module.name, escape(text), tell_held_back(held_back))
+                logger.log(
+                    _LEVELS.get(level, logging.INFO), "%s: %s%s", module.name, escape(text), tell_held_back(held_back)
+                )
 
     def note_failure(self, module: Module, what: str, stack: str = "") -> None:
         """A stage threw something or exceeded a limit; with the place in the file, where the stack tells it."""

@@ -75,9 +75,13 @@
     thrown: [Ask, UtilError, EarlyReturn],
     // Answers that hold for ever, by question; kept with the context.
     known: new Map(),
-    // What resolvers see as `console`; lines are bounded, the rest is counted.
+    // What resolvers see as `console`; lines are bounded, the rest is counted. AppSync documents `log` and `error`, and
+    // takes code with the others.
     console: {
+      debug: (...values) => note("debug", values),
       log: (...values) => note("log", values),
+      info: (...values) => note("info", values),
+      warn: (...values) => note("warn", values),
       error: (...values) => note("error", values),
     },
     get call() { return call; },

@@ -17,12 +17,13 @@ MODULE = Module("Query.a.js", "imports\none\ntwo\nthree\nreturn", mentions_selec
 def test_lines_hold_what_happened_and_stay_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fanout.resolvers")
     log = ResolverLog()
-    log.note_lines(MODULE, [["log", "one\nERROR forged"], ["error", "two"]])
+    log.note_lines(MODULE, [["log", "one\nERROR forged"], ["error", "two"], ["warn", "three"], ["debug", "four"]])
     log.note_failure(MODULE, "TypeError: x", f"at request (<input>:{LINES_BEFORE_BODY + 1}:2)")
     log.note_source("Query.a.js", "orders", DataSourceError("It is down.", "x"))
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "Query.a.js: one\\nERROR forged"),
         ("ERROR", "Query.a.js: two"),
+        ("WARNING", "Query.a.js: three"),
         ("ERROR", "Query.a.js:1:2: TypeError: x"),
         ("WARNING", "Query.a.js: data source orders: It is down."),
     ]

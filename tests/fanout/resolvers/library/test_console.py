@@ -12,6 +12,11 @@ def test_lines_go_out_in_order_with_their_level() -> None:
     assert envelope["logs"] == [["log", 'a 1 {"b":[null]}'], ["error", "c"], ["log", ""]]
 
 
+def test_levels_that_appsync_does_not_document_are_there() -> None:
+    envelope = RUN.envelope("(console.debug('a'), console.info('b'), console.warn('c'))")
+    assert envelope["logs"] == [["debug", "a"], ["info", "b"], ["warn", "c"]]
+
+
 def test_lines_are_bounded_in_number_and_length() -> None:
     logs = RUN.envelope("Array.from({ length: 99 }, (_, at) => console.log(at + 'x'.repeat(9999)))")["logs"]
     assert len(logs) == 50
