@@ -7,7 +7,7 @@
 
   // What the resolver does with the object later is no longer ours; what JSON cannot say is refused here and now.
   const copyObject = (name, value) => {
-    const text = JSON.stringify(value);
+    const text = typeof value === "object" ? JSON.stringify(value, host.refuseOthers(name)) : undefined;
     if (text === undefined || text[0] !== "{") host.refuse(name, "an object", value);
     return JSON.parse(text);
   };

@@ -4,23 +4,17 @@
 // of @aws-appsync/utils, and the names that OpenSearch has for them.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Map, Number, Object, TypeError } = globalThis;
+  const { Array, JSON, Map, Object, TypeError } = globalThis;
   const { toDynamoDB } = util.dynamodb;
 
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
   // --- subscriptions: asked, so that there is one set of rules for filters -------------------------------------------
 
+  const TO_FILTER = "util.transform.toSubscriptionFilter";
   // JSON makes null of Infinity, which holds where the field is missing, and leaves out what is undefined: an argument
   // that a client left out would take its condition with it, and let more through. Both are refused. A whole field that
   // is undefined counts as not given, as null does.
-  const JSON_KINDS = ["undefined", "string", "boolean", "object"];
-  const refuseOthers = (key, value) => {
-    if (!JSON_KINDS.includes(typeof value) && !Number.isFinite(value)) {
-      host.refuse(`util.transform.toSubscriptionFilter: '${key}'`, "what JSON can say", value);
-    }
-    return value ?? null;
-  };
   const checkOperands = (filter) => {
     if (!isObject(filter)) return;
     for (const [name, value] of Object.entries(filter)) {
@@ -28,7 +22,7 @@
       else if (isObject(value)) {
         for (const [operator, operand] of Object.entries(value)) {
           if (operand === undefined) {
-            host.refuse(`util.transform.toSubscriptionFilter: '${operator}' on '${name}'`, "what JSON can say", operand);
+            host.refuse(`${TO_FILTER}: '${operator}' on '${name}'`, "what JSON can say", operand);
           }
         }
       }
@@ -42,7 +36,7 @@
   const toSubscriptionFilter = (filter, ignoredFields, rules) => {
     if (isNull(filter) && isNull(rules)) return null;
     [filter, rules].forEach(checkOperands);
-    const question = JSON.stringify([filter, ignoredFields, rules], refuseOthers);
+    const question = JSON.stringify([filter, ignoredFields, rules], host.refuseOthers(TO_FILTER));
     let answer = known.get(question);
     if (answer === undefined) {
       answer = JSON.stringify(host.ask("subscriptionFilter", ...JSON.parse(question)));

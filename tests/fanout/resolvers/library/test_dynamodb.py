@@ -84,7 +84,7 @@ def test_what_is_undefined_is_left_out_of_maps_and_null_in_lists() -> None:
         ("toString(1)", "toString takes a string, not a number"),
         ("toStringSet('a')", "toStringSet takes a list of strings, not a string"),
         ("toNumber('1')", "toNumber takes a finite number, not a string"),
-        ("toNumber(NaN)", "toNumber takes a finite number, not a number"),
+        ("toNumber(NaN)", "toNumber takes a finite number, not NaN"),
         ("toBoolean({})", "toBoolean takes a boolean, not an object"),
         ("toList({})", "toList takes a list, not an object"),
         ("toMap([])", "toMap takes an object, not a list"),

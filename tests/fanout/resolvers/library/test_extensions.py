@@ -128,6 +128,20 @@ def test_a_filter_that_is_no_object_is_refused(function: str, value: str, kind: 
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("setSubscriptionFilter({ value: NaN })", "setSubscriptionFilter: 'value' takes what JSON can say, not NaN"),
+        (
+            "invalidateSubscriptions({ subscriptionField: 'f', payload: { a: () => 1 } })",
+            "invalidateSubscriptions: 'a' takes what JSON can say, not a function",
+        ),
+    ],
+)
+def test_what_json_cannot_say_is_refused(code: str, message: str) -> None:
+    assert expressions.error(f"extensions.{code}") == f"TypeError: extensions.{message}"
+
+
+@pytest.mark.parametrize(
     ("wish", "message"),
     [
         (None, " takes an object, not null"),
