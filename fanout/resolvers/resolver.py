@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.resolver_settings import NONE
 from fanout.resolvers.context import ContextBuilder, make_json_safe
@@ -38,12 +39,11 @@ class Processes(Protocol):
         ...
 
 
-class FieldResolver:
-    """Resolves one field.
+@dataclass(frozen=True, slots=True, eq=False)
+class Means:
+    """What all resolvers of an API are run by.
 
     Args:
-        code: what it is resolved by.
-        version: see `fanout.schema.Resolver`.
         processes: where the code runs.
         sources: data sources by name, all that the code names but NONE.
         environment: `ctx.env`.
@@ -51,25 +51,28 @@ class FieldResolver:
         metrics: `resolutions` and `data_source_failures` are counted.
     """
 
-    __slots__ = ("_code", "_environment", "_log", "_metrics", "_processes", "_sources", "_version")
+    processes: Processes
+    sources: Mapping[str, DataSource]
+    environment: Mapping[str, str]
+    log: ResolverLog
+    metrics: Metrics
 
-    def __init__(
-        self,
-        code: Function | Pipeline,
-        version: str,
-        processes: Processes,
-        sources: Mapping[str, DataSource],
-        environment: Mapping[str, str],
-        log: ResolverLog,
-        metrics: Metrics,
-    ) -> None:
-        self._metrics = metrics
+
+class FieldResolver:
+    """Resolves one field.
+
+    Args:
+        code: what it is resolved by.
+        version: see `fanout.schema.Resolver`.
+        means: shared with the resolvers of other fields.
+    """
+
+    __slots__ = ("_code", "_means", "_version")
+
+    def __init__(self, code: Function | Pipeline, version: str, means: Means) -> None:
         self._code = code
         self._version = version
-        self._processes = processes
-        self._sources = sources
-        self._environment = environment
-        self._log = log
+        self._means = means
 
     @property
     def version(self) -> str:
@@ -83,10 +86,8 @@ class FieldResolver:
             ResolverFault: it said so, failed, or exceeded a limit.
             Unavailable: too many calls are waiting already.
         """
-        resolution = _Resolution(
-            self._processes, self._sources, ContextBuilder(invocation, self._environment), self._log, self._metrics
-        )
-        ended = "unavailable"
+        resolution = _Resolution(self._means, ContextBuilder(invocation, self._means.environment))
+        ended = "failure"
         try:
             if isinstance(self._code, Function):
                 outcome = await resolution.run_function(self._code)
@@ -96,11 +97,14 @@ class FieldResolver:
         except ResolverFault:
             ended = resolution.fault
             raise
+        except Unavailable:
+            ended = "unavailable"
+            raise
         except asyncio.CancelledError:
             ended = "cancelled"
             raise
         finally:
-            self._metrics.resolutions[ended] += 1
+            self._means.metrics.resolutions[ended] += 1
         return resolution.build_result(outcome.value)
 
 
@@ -122,21 +126,14 @@ class _Outcome:
 class _Resolution:
     """One resolution of a field: what is passed on from stage to stage, and collected."""
 
-    def __init__(
-        self,
-        processes: Processes,
-        sources: Mapping[str, DataSource],
-        contexts: ContextBuilder,
-        log: ResolverLog,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, means: Means, contexts: ContextBuilder) -> None:
         self.fault = "error"
         """How it failed, if it did: `error` (it said so), `failure` (it threw something), `limit`."""
-        self._metrics = metrics
-        self._processes = processes
-        self._sources = sources
+        self._processes = means.processes
+        self._sources = means.sources
+        self._log = means.log
+        self._metrics = means.metrics
         self._contexts = contexts
-        self._log = log
         self._stash: Mapping[str, Any] = {}
         self._errors: list[ResolverFault] = []
         self._filter: object = None

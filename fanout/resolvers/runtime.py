@@ -6,6 +6,7 @@ A reload makes a new one beside the one that serves. Requests that have begun by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import MappingProxyType
 
 from fanout.errors import ConfigurationError
@@ -15,7 +16,7 @@ from fanout.resolvers.directory import ResolverCode, compute_version, read_direc
 from fanout.resolvers.http_source import HttpClients, HttpSource
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.pool import Pool
-from fanout.resolvers.resolver import FieldResolver
+from fanout.resolvers.resolver import FieldResolver, Means
 from fanout.schema import ApiSchema, Resolvers
 from fanout.settings import RESOLVER_SETTINGS, Settings
 
@@ -45,7 +46,7 @@ class Runtime:
         settings: limits, data sources and environment.
         clients: for data sources on HTTP.
         log: of the resolvers.
-        metrics: see `FieldResolver`.
+        metrics: see `Means`.
     """
 
     def __init__(
@@ -63,10 +64,9 @@ class Runtime:
         }
         self._has_code = bool(code.fields)
         self._is_started = False
-        environment = MappingProxyType(settings.environment_variables)
+        means = Means(self._pool, sources, MappingProxyType(settings.environment_variables), log, metrics)
         self.resolvers: Resolvers = {
-            key: FieldResolver(each, compute_version(each, settings), self._pool, sources, environment, log, metrics)
-            for key, each in code.fields.items()
+            key: FieldResolver(each, compute_version(each, settings), means) for key, each in code.fields.items()
         }
         """By type and field."""
 
@@ -92,7 +92,7 @@ class RuntimeHost:
     Args:
         settings: as they are when the process starts.
         schema: checked.
-        metrics: see `FieldResolver`.
+        metrics: see `Means`.
 
     Raises:
         ConfigurationError: see `load_resolvers`.
@@ -106,6 +106,7 @@ class RuntimeHost:
         self._current = self._build(settings, schema)
         self._started: set[Runtime] = set()
         self._retiring: dict[Runtime, asyncio.Task[None]] = {}
+        self._is_stopping = asyncio.Event()
 
     @property
     def resolvers(self) -> Resolvers:
@@ -143,9 +144,9 @@ class RuntimeHost:
 
     async def stop(self) -> None:
         """End all processes and connections."""
-        for task in self._retiring.values():
-            task.cancel()
-        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
+        # Told and not cancelled: they may be ending processes already.
+        self._is_stopping.set()
+        await asyncio.gather(*self._retiring.values())
         for runtime in list(self._started):
             await runtime.close()
         self._started.clear()
@@ -156,7 +157,8 @@ class RuntimeHost:
             self._retiring[former] = asyncio.get_running_loop().create_task(self._retire(former))
 
     async def _retire(self, runtime: Runtime) -> None:
-        await asyncio.sleep(self._longest_request_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_stopping.wait(), self._longest_request_s)
         await runtime.close()
         self._started.discard(runtime)
         del self._retiring[runtime]

@@ -13,7 +13,7 @@ from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
 from fanout.resolvers.log import ResolverLog
-from fanout.resolvers.resolver import FieldResolver
+from fanout.resolvers.resolver import FieldResolver, Means
 from fanout.resolvers.sandbox import LimitExceeded
 from fanout.schema import Invalidate, Invocation, Resolved, ResolverFault
 from tests.fanout.resolvers.written import Inline, invoke, read
@@ -46,7 +46,7 @@ class Resolving:
         self.metrics = Metrics()
         (field,) = code.fields.values()
         self.resolver = FieldResolver(
-            field, "v1", self.processes, {"orders": self.orders}, {"TABLE": "t"}, ResolverLog(), self.metrics
+            field, "v1", Means(self.processes, {"orders": self.orders}, {"TABLE": "t"}, ResolverLog(), self.metrics)
         )
 
     async def resolve(self, invocation: Invocation | None = None) -> Resolved:
