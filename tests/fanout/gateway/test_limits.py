@@ -179,7 +179,7 @@ async def test_too_many_connections_of_an_identity_are_told_to_come_again(build_
             [error] = answer["payload"]["errors"]
             assert (error["errorType"], error["errorCode"]) == ("LimitExceededError", 429)
             assert "max_connections_per_identity = 1" in error["message"]
-            await expect_close(client, CloseReason.LIMIT_EXCEEDED)
+            await expect_close(client, CloseReason.LIMIT_EXCEEDED, error["message"])
         await first.subscribe("s", ON_CREATE)
         assert harness.metrics.refusals["LimitExceededError"] == 1
 
@@ -204,7 +204,8 @@ async def test_a_flood_of_messages_ends_the_connection(build_harness: Any) -> No
             for _ in range(2):
                 await client.send({"type": "stop", "id": "x"})
             await client.connection.ping()
-            await expect_close(client, CloseReason.LIMIT_EXCEEDED)
+            said = "Rate limit exceeded for your address (max_messages_per_second_per_address = 3)."
+            await expect_close(client, CloseReason.LIMIT_EXCEEDED, said)
         harness.pass_time(1000)
         await bystander.subscribe("s", ON_CREATE)
     assert harness.metrics.closes["limit-exceeded"] == 1
