@@ -201,6 +201,7 @@ async def test_who_stops_or_leaves_meanwhile_gives_it_up(harness: Harness, resol
         await wait_until_async(lambda: len(resolver.invocations) == 3)
     await wait_until_async(lambda: resolver.given_up == 3)
     assert (harness.metrics.groups, len(harness.gateway)) == (0, 0)
+    assert not harness.subscriptions.invalidations._resolving
 
 
 async def test_whose_credentials_do_not_hold_any_more_is_not_subscribed(
