@@ -28,7 +28,7 @@ check: setup ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-conformance: setup ## Run the clients that need Node against a served process
+conformance: setup ## Run clients, bundles and AWS's linter, which need Node, against served processes
 	cd tests/conformance && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -m conformance tests/conformance
 
