@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from types import MappingProxyType
+from typing import Final
 
 from fanout.errors import ConfigurationError
 from fanout.metrics import Metrics
@@ -19,6 +21,11 @@ from fanout.resolvers.pool import Pool
 from fanout.resolvers.resolver import FieldResolver, Means
 from fanout.schema import ApiSchema, Resolvers
 from fanout.settings import RESOLVER_SETTINGS, Settings
+
+logger = logging.getLogger("fanout.resolvers")
+
+# Who is still served when the gateway ends has had `shutdown_grace_ms`; so long a queue is that of a flood.
+_LONGEST_STOP_SECONDS: Final = 5.0
 
 
 def load_resolvers(settings: Settings, schema: ApiSchema) -> ResolverCode:
@@ -146,10 +153,12 @@ class RuntimeHost:
         """End all processes and connections."""
         # Told and not cancelled: they may be ending processes already.
         self._is_stopping.set()
-        await asyncio.gather(*self._retiring.values())
-        for runtime in list(self._started):
-            await runtime.close()
-        self._started.clear()
+        serving = self._started - self._retiring.keys()
+        ending = [*self._retiring.values(), *(asyncio.ensure_future(runtime.close()) for runtime in serving)]
+        if ending:
+            _, left = await asyncio.wait(ending, timeout=_LONGEST_STOP_SECONDS)
+            if left:  # the processes end with this one
+                logger.warning("calls of resolvers had not ended after %.0f s and were given up", _LONGEST_STOP_SECONDS)
         await self._clients.close()
 
     def _retire_all_but(self, *kept: Runtime) -> None:

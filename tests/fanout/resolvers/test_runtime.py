@@ -12,6 +12,7 @@ import pytest
 
 from fanout.errors import ConfigurationError, Unavailable
 from fanout.metrics import Metrics
+from fanout.resolvers.pool import Pool
 from fanout.resolvers.runtime import RuntimeHost
 from fanout.schema import Resolver
 from fanout.settings import Settings
@@ -120,3 +121,22 @@ async def test_one_that_never_took_over_does_not_stay(tmp_path: Path) -> None:
         assert await resolve(host) == {"id": "a"}
         host.replace(runtimes[-1])
         assert await resolve(host) == "two"
+
+
+async def test_a_queue_without_end_does_not_keep_a_gateway_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fanout.resolvers.runtime._LONGEST_STOP_SECONDS", 0.01)
+    may_end = asyncio.Event()
+    close = Pool.close
+
+    async def close_late(pool: Pool) -> None:
+        await may_end.wait()
+        await close(pool)
+
+    monkeypatch.setattr(Pool, "close", close_late)
+    async with run(configure(write(tmp_path, {"Mutation.create.js": UNIT}))) as host:
+        await resolve(host)
+    assert "calls of resolvers had not ended" in caplog.text
+    may_end.set()
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]
