@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+import pytest
 from hypothesis import settings
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -16,3 +17,9 @@ sys.dont_write_bytecode = False
 
 settings.register_profile("fanout", deadline=None)
 settings.load_profile("fanout")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: tests wait for processes half of their time, so one worker leaves half of its core idle."""
+    return 2 * (os.cpu_count() or 1)

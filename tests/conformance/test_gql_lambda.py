@@ -143,10 +143,12 @@ async def test_anonymous_clients_are_let_in_where_that_is_asked_for(tmp_path: Pa
             url=f"ws://127.0.0.1:{served.port}/graphql", subprotocols=[WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL]
         )
         async with Client(transport=plain) as session:
-            receiving = asyncio.create_task(anext(session.subscribe(ON_CREATE)))
+            events = session.subscribe(ON_CREATE)
+            receiving = asyncio.create_task(anext(events))
             await wait_until_async(lambda: receiving.done() or served.read_metric("fanout_subscriptions") == 1)
             served.publish("createMessage", {"id": "1", "roomId": "a"})
             assert (await asyncio.wait_for(receiving, 20))["onCreateMessage"]["id"] == "1"
+            await events.aclose()  # else closing waits 10 s for it
         async with Client(transport=http(served, {})) as session:
             assert await session.execute(LIST) == {"listMessages": None}
         for path_of_others in ("events", "admin/reload"):
