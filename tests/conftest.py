@@ -23,3 +23,9 @@ settings.load_profile("fanout")
 def pytest_xdist_auto_num_workers() -> int:
     """For `-n auto`: tests wait for processes half of their time, so one worker leaves half of its core idle."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Of bytes the beginning is enough: what a compressor writes has the time in it, and then workers do not agree on
+    what there is to run."""
+    return ascii(val[:40])[2:-1] if isinstance(val, bytes) else None
