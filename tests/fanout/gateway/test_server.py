@@ -11,8 +11,7 @@ import pytest
 
 from fanout.gateway.admission import Stage
 from fanout.model import CloseReason
-from tests.fanout.gateway.conftest import Harness
-from tests.fanout.gateway.test_connection import expect_close
+from tests.fanout.gateway.conftest import Harness, expect_close
 from tests.served import wait_until_async
 
 ON_CREATE = "subscription { onCreateMessage { id } }"
