@@ -208,13 +208,13 @@ def test_what_make_run_prints_works_as_it_is_printed_and_is_what_readme_says() -
             known = re.sub(r"da2-\w+", "da2-...", line).replace(f" --url {served.url}", "")
             assert known in readme, known
         subscribe, publish = [shlex.split(line)[1:] for line in printed]
-        subscriber = subprocess.Popen(
-            [sys.executable, "-m", "fanout", *subscribe[:1], "--count", "1", *subscribe[1:]],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        wait_until(lambda: served.read_metric("fanout_subscriptions") == 1)
-        result = run_command(*publish)
-        assert result.returncode == 0, result.stderr
-        output, _ = subscriber.communicate(timeout=30)
+        command = [sys.executable, "-m", "fanout", *subscribe[:1], "--count", "1", *subscribe[1:]]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as subscriber:
+            try:
+                wait_until(lambda: served.read_metric("fanout_subscriptions") == 1)
+                result = run_command(*publish)
+                assert result.returncode == 0, result.stderr
+                output, _ = subscriber.communicate(timeout=30)
+            finally:
+                subscriber.kill()
         assert orjson.loads(output)["data"]["onCreateMessage"] == orjson.loads(publish[-1])
