@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.listener import accepting, find_port, listen_on_loopback
 from tests.served import AppSyncClient, Served, connect_appsync, serve, wait_until_async
 from tests.valkey import Valkey, run_valkey
 
@@ -76,6 +77,48 @@ export function response(ctx) {
   return ctx.result;
 }
 """
+
+ASKING = """
+import { util, extensions } from '@aws-appsync/utils';
+
+export function request(ctx) {
+  return {
+    method: 'GET',
+    resourcePath: `/members/${ctx.args.roomId}`,
+    params: { query: { user: ctx.request.headers['x-api-key'] } },
+  };
+}
+
+export function response(ctx) {
+  const { roomId } = ctx.args;
+  if (ctx.error || ctx.result.statusCode !== 200) {
+    util.unauthorized();
+  }
+  const ending = { roomId: { eq: roomId }, user: { eq: ctx.request.headers['x-api-key'] } };
+  extensions.setSubscriptionInvalidationFilter(util.transform.toSubscriptionFilter(ending));
+  return null;
+}
+"""
+
+
+class Members:
+    """Who is in which room, over HTTP: everybody in all but `closed`; a test can hold answers back."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request_line := (await reader.readline()).decode():
+            while (await reader.readline()).strip():
+                pass
+            path = request_line.split(" ")[1]
+            self.asked.append(path)
+            await self.may_answer.wait()
+            status = "404 Not Found" if path.startswith("/members/closed?") else "200 OK"
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+            await writer.drain()
 
 
 @pytest.fixture
@@ -262,3 +305,35 @@ async def test_who_comes_back_resumes_behind_the_filter(valkey: Valkey, gateways
         await wait_until_async(lambda: two.read_metric("fanout_subscriptions") == 1)
         valkey.add("createMessage", {"id": "9", "roomId": "1", "content": "live"})
         assert await receive_content(ada) == "live"
+
+
+async def test_who_is_put_out_while_a_data_source_is_asked_is_not_let_in(valkey: Valkey, directory: Path) -> None:
+    members = Members()
+    (directory / "resolvers" / "Subscription.onCreateMessage.js").write_text(ASKING)
+    arguments: Any = ("--config", "fanout.toml", "--redis-url", valkey.url)
+    listening = listen_on_loopback()
+    async with accepting(listening, members.converse):
+        endpoint = f"http://127.0.0.1:{find_port(listening)}"
+        source = f'[data_source.members]\ntype = "HTTP"\nendpoint = "{endpoint}"\n'
+        resolver = '[resolver."Subscription.onCreateMessage"]\ndata_source = "members"\n'
+        (directory / "fanout.toml").write_text(FILE + source + resolver)
+        with (
+            serve(*arguments, keys=False, directory=directory) as one,
+            serve(*arguments, keys=False, directory=directory) as two,
+        ):
+            async with connect_appsync(one.url, ADA) as ada, connect_appsync(one.url, BOB) as bob:
+                answer = await ada.start("no", IN_ROOM, {"room": "closed"}, key=ADA)
+                assert answer["payload"]["errors"][0]["errorType"] == "Unauthorized"
+                members.may_answer.clear()
+                await ada.send_start("a", IN_ROOM, {"room": "1"}, key=ADA)
+                await bob.send_start("b", IN_ROOM, {"room": "1"}, key=BOB)
+                await wait_until_async(lambda: len(members.asked) == 3)
+                answer = await asyncio.to_thread(mutate, two, f'removeMember(roomId: "1", user: "{ADA}")')
+                assert answer == {"data": {"removeMember": True}}
+                members.may_answer.set()
+                told = await ada.receive()
+                assert (told["type"], told["id"]) == ("error", "a")
+                assert told["payload"]["errors"][0]["errorType"] == "SubscriptionInvalidated"
+                assert await bob.receive() == {"type": "start_ack", "id": "b"}
+                valkey.add("createMessage", {"id": "1", "roomId": "1", "content": "c"})
+                assert await receive_content(bob) == "c"
