@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from fanout.errors import ConfigurationError
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError, note_uses
 from fanout.resolvers.scanner import Bracket, Kind, ScanError, Token, scan
 
 UTILS: Final = "@aws-appsync/utils"
@@ -118,6 +118,8 @@ class _Rewriting:
         self._at = 0
         self._imports: list[str] = []
         self._exports: dict[str, str] = {}  # exported name -> local name
+        self._utils: set[str] = set()  # local names of `util`
+        self._has_all = False  # whether the module imports a namespace
         self._blanks: list[tuple[int, int]] = []  # what is not there any more, from offset to offset
 
     def run(self) -> str:
@@ -134,7 +136,24 @@ class _Rewriting:
             parts += self._source[at:start], _blank(text) if text == "export" else ";" + _blank(text[1:])
             at = end
         exports = ",".join(f"[{_quote(name)}]:{local}" for name, local in self._exports.items())
-        return f"{''.join(self._imports)}\n{''.join(parts)}{self._source[at:]}\nreturn {{{exports}}};"
+        first = note_uses(self._list_uses()) + "".join(self._imports)
+        return f"{first}\n{''.join(parts)}{self._source[at:]}\nreturn {{{exports}}};"
+
+    def _list_uses(self) -> set[str] | None:
+        """What is used of `util`, by name; None: it may be anything, as it is passed on or got at in some other way."""
+        if self._has_all or any("\\" in token.text for token in self._tokens if token.kind is Kind.WORD):
+            return None
+        uses = set()
+        for index, token in enumerate(self._tokens):
+            if token.text not in self._utils or token.kind is not Kind.WORD or self._is_in_import(token):
+                continue
+            if self._tokens[index + 1].text not in (".", "?.") or self._tokens[index + 2].kind is not Kind.WORD:
+                return None
+            uses.add(self._tokens[index + 2].text)
+        return uses
+
+    def _is_in_import(self, token: Token) -> bool:
+        return any(start <= token.start < end for start, end in self._blanks)
 
     def _take(self, token: Token) -> None:
         following = self._tokens[self._at + 1]
@@ -179,6 +198,7 @@ class _Rewriting:
             self._next()
             self._expect("as")
             local = self._read_name()
+            self._has_all = True
         elif token.text == "{":
             wanted = self._read_list()
             local = "{" + ",".join(f"{_quote(name)}:{alias}" for name, alias in wanted.items()) + "}"
@@ -197,6 +217,8 @@ class _Rewriting:
                 known = ", ".join(EXPORTED_BY_UTILS)
                 raise ScanError(f"{UTILS} exports no `{name}`: there are {known}", token.start)
             local = self._read_name() if self._skip("as") else name
+            if name == "util":
+                self._utils.add(local)
             # The same one under two names is destructured twice.
             wanted = {**wanted, name: local} if name not in wanted else self._import_again(wanted, name, local)
             if not self._skip(","):

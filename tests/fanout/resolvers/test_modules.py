@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanout.resolvers.modules import ModuleError, check_module, check_modules, rewrite_module
-from fanout.resolvers.sandbox import Limits, Sandbox
+from fanout.resolvers.sandbox import NEEDED_BY, Limits, Sandbox
 
 UTILS = "'@aws-appsync/utils'"
 
@@ -244,3 +244,33 @@ def test_nothing_but_statements_is_touched(statements: list[tuple[str, str]], be
     expected = between.join(ours).split("\n")
     assert [line.rstrip() for line in lines if line.strip()] == [line.rstrip() for line in expected if line.strip()]
     check_module("\n".join(["", *lines, "return {};"]), "a.js")
+
+
+@pytest.mark.parametrize(
+    ("code", "uses"),
+    [
+        ("export const request = () => 1", ""),
+        ("import { util } from U; export const request = () => util.error(util.time.nowISO8601())", "error time"),
+        (
+            "import { util as u, runtime } from U; const util = {}; util.xml; export const f = () => `${u?.isNull(1)}`",
+            "isNull",
+        ),
+        ("import { util } from U; // util.xml\n'util.xml'; export const a = { util: 1 }.util", None),
+        ("import { util } from U; const { xml } = util;", None),
+        ("import { util } from U; util['xml'];", None),
+        ("import { util } from U; f(util);", None),
+        ("import { util } from U; export { util };", ""),
+        ("import * as all from U; all.util.xml", None),
+        ("import { util } from U; \\u0075til.xml", None),
+        ("import { util } from U; import { util as v } from U; util.xml; v.rds", "rds xml"),
+    ],
+)
+def test_what_is_used_of_the_library_is_noted(code: str, uses: str | None) -> None:
+    first = rewrite_module(code.replace("U", UTILS), "a.js").split("\n")[0]
+    assert first.startswith(f"/*uses {uses}*/") if uses is not None else "/*" not in first
+
+
+def test_a_context_has_what_its_module_uses() -> None:
+    for part in sorted({name for names in NEEDED_BY.values() for name in names}):
+        assert run(f"import {{ util }} from {UTILS}; export const request = () => typeof util.{part}") == "object"
+    assert run(f"import {{ util }} from {UTILS}; const all = util; export const request = () => Object.keys(all.xml)")
