@@ -93,6 +93,7 @@ class Child(asyncio.Protocol):
         self._pause_s = 0.0
         self._since = 0.0  # when the call at the head got there, or when the process was started
         self._rest: list[bytes] = []
+        self._is_stuck = False  # whether we end it, as nothing is heard of it
         self._log_limit = LogLimit()
         self.under_way: deque[Call] = deque()
         """In the order in which they will be answered."""
@@ -129,6 +130,7 @@ class Child(asyncio.Protocol):
         longest = _LONGEST_CALL_SECONDS if self.is_ready else _LONGEST_START_SECONDS
         is_waited_for = bool(self.under_way) or not self.is_ready
         if self._process is not None and is_waited_for and self._loop.time() - self._since > longest:
+            self._is_stuck = True
             self._process.kill()
 
     async def end(self) -> None:
@@ -161,6 +163,7 @@ class Child(asyncio.Protocol):
             return
         self._transport = transport
         self._rest = []
+        self._is_stuck = False
         transport.write(self._owner.greeting)
 
     # asyncio.Protocol.
@@ -209,10 +212,11 @@ class Child(asyncio.Protocol):
         self._owner.dispatch()
 
     def _fail_head(self, head: Call, code: int) -> None:
-        if code != -signal.SIGPROF:
+        took_too_long = self._is_stuck or code == -signal.SIGPROF
+        if not took_too_long:
             self._log(f"the process that ran {head.module} ended with {code}; there is a new one")
         if not head.future.done():
-            head.future.set_exception(LimitExceeded("time" if code == -signal.SIGPROF else "process"))
+            head.future.set_exception(LimitExceeded("time" if took_too_long else "process"))
         self._owner.note_limit(head.module, self)
 
     def _take(self, line: bytes) -> None:

@@ -106,6 +106,23 @@ async def test_the_head_pays_for_a_death_and_what_is_behind_it_is_given_back() -
     await child.end()
 
 
+async def test_a_call_of_which_nothing_is_heard_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start(Owner(), ECHO.replace("print(line", "import time; time.sleep(1000); print(line"))
+    await wait_until_async(lambda: child.has_room)
+    child.end_if_stuck()
+    call = make_call(b"a\n")
+    child.send(call)
+    child.end_if_stuck()
+    assert not call.future.done()
+    monkeypatch.setattr("fanout.resolvers.child._LONGEST_CALL_SECONDS", -1.0)
+    child.end_if_stuck()
+    with pytest.raises(LimitExceeded, match="time"):
+        await call.future
+    monkeypatch.undo()
+    await wait_until_async(lambda: child.has_room)
+    await child.end()
+
+
 async def test_what_does_not_start_is_tried_again_later(caplog: pytest.LogCaptureFixture) -> None:
     owner = Owner()
     child = start(owner, "import sys; sys.exit(7)")

@@ -30,7 +30,10 @@ export function response(ctx) { return ctx.result; }
 """
 LOOP = "export const request = () => { while (true) {} }"
 NATIVE = "export const request = () => Array(4e9).join('')"
-MODULES = {"echo": ECHO, "loop": LOOP, "native": NATIVE}
+REGEX = "export const request = () => /^(a+)+$/.test('a'.repeat(40) + 'b')"
+MEMORY = "export const request = () => { const all = []; for (;;) all.push([all.length]) }"
+STACK = "export const request = () => request() + 1"
+MODULES = {"regex": REGEX, "memory": MEMORY, "stack": STACK, "echo": ECHO, "loop": LOOP, "native": NATIVE}
 
 
 @asynccontextmanager
@@ -53,7 +56,7 @@ async def test_calls_are_answered_in_any_number() -> None:
         assert await asyncio.gather(*(echo(pool, number) for number in range(200))) == list(range(200))
 
 
-@pytest.mark.parametrize("module", ["loop", "native"])
+@pytest.mark.parametrize("module", ["loop", "native", "regex", "memory", "stack"])
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_call_without_end_costs_one_error(module: str, processes: int) -> None:
     async with open_pool(processes) as pool:
@@ -61,7 +64,7 @@ async def test_a_call_without_end_costs_one_error(module: str, processes: int) -
         assert await asyncio.gather(*(echo(pool, number) for number in range(50))) == list(range(50))
         for error in await asyncio.gather(*hostile, return_exceptions=True):
             assert isinstance(error, LimitExceeded)
-            assert str(error) == "time"
+            assert str(error) in {"memory": ("memory", "time"), "stack": ("stack",)}.get(module, ("time",))
 
 
 async def test_a_killed_process_is_replaced() -> None:
