@@ -239,7 +239,11 @@ class _Rewriting:
             at += 1
         name = _unquote(token.text)
         if name.startswith(f"{UTILS}/"):
-            raise ScanError(f"there is no `{name}`: resolvers have no data source of that kind yet", token.start)
+            raise ScanError(
+                f"there is no `{name}`: resolvers have no data source of that kind yet; what to do instead is in "
+                'docs/from-appsync.md, "What is not there yet"',
+                token.start,
+            )
         if name != UTILS:
             raise ScanError(f"resolvers can import `{UTILS}` only, not `{name}`: {_BUNDLE}", token.start)
 

@@ -172,11 +172,22 @@
     return value;
   };
 
+  // What only other kinds of data source take. NONE ignores it, as AppSync's does: code that came without its data
+  // source would run, and give null.
+  const OF_OTHER_SOURCES = ["operation", "resourcePath", "statements"];
+  const warnOfOtherSource = (request) => {
+    const found = request && OF_OTHER_SOURCES.find((name) => Object.hasOwn(request, name));
+    if (!found) return;
+    const what = typeof request[found] === "string" ? `${found} ${JSON.stringify(request[found])}` : found;
+    note("warn", [`the request has ${what}, which the data source NONE ignores: set data_source for this module`]);
+  };
+
   const run = (handler, context) => {
     if (handler !== "unit") return write(`what ${handler} returned`, invoke(handler, context));
     // Both stages at once where nothing has to be fetched between them: data source NONE. The request is written all
     // the same: what `response` gets is what JSON can say, as with any other data source.
     const request = JSON.parse(write("what request returned", invoke("request", context)));
+    warnOfOtherSource(request);
     context.result = request === null || request.payload === undefined ? null : request.payload;
     context.outErrors = [...(context.outErrors ?? []), ...call.errors.map(({ message, type }) => ({ message, type }))];
     return write("what response returned", invoke("response", context));

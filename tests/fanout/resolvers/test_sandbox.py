@@ -52,6 +52,24 @@ def test_both_stages_run_at_once_where_nothing_is_fetched() -> None:
     assert call(code, {"id": "a"}, "unit")["value"] == "a"
 
 
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ("{ operation: 'GetItem', key: {} }", 'operation "GetItem"'),
+        ("{ operation: 'Invoke', payload: 1 }", 'operation "Invoke"'),
+        ("{ method: 'GET', resourcePath: '/a' }", 'resourcePath "/a"'),
+        ("{ statements: ['select 1'] }", "statements"),
+        ("{ version: '2018-05-29', payload: { operation: 'x' } }", None),
+        ("'operation'", None),
+        ("null", None),
+    ],
+)
+def test_a_request_that_was_meant_for_another_data_source_is_told(request_: str, named: str | None) -> None:
+    envelope = call(f"const request = () => ({request_}), response = (ctx) => ctx.result", handler="unit")
+    warning = f"the request has {named}, which the data source NONE ignores: set data_source for this module"
+    assert envelope["logs"] == ([["warn", warning]] if named else [])
+
+
 def test_what_a_resolver_says_to_be_wrong_is_told_apart_from_what_it_throws() -> None:
     said = call('function request() { util.error("No", "Refused", { a: 1 }, [2]); }')
     assert said["error"] == {"message": "No", "type": "Refused", "data": {"a": 1}, "info": [2]}
