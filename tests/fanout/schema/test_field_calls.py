@@ -434,10 +434,9 @@ async def test_values_that_are_no_objects_have_fields_by_resolvers() -> None:
     done = await run("mutation { create { members { name } } }", resolvers)
     made = {"members": [{"name": "name of eve"}, {"name": "name of {'id': 'dan'}"}]}
     assert (done.response["data"]["create"], events(done)) == (made, [("create", made)])
-    done = await run(
-        "{ room(id: 1) { owner { name id } } }", resolvers | by_place(Query__room=lambda _: {"owner": "o"})
-    )
-    assert done.response["data"] is not None
+    resolvers |= by_place(Query__room=lambda _: {"owner": "o"}, User__id=lambda call: call.source)
+    done = await run("{ room(id: 1) { owner { name id } } }", resolvers)
+    assert done.response == {"data": {"room": {"owner": {"name": "name of o", "id": "o"}}}}
 
 
 async def test_an_event_holds_null_where_its_mutation_does() -> None:
