@@ -140,6 +140,11 @@ async def test_bodies(body: Any, sent: bytes, content_type: str | None) -> None:
             200,
             "packed",
         ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"x" * 200_000),
+            200,
+            "x" * 200_000,
+        ),
     ],
 )
 async def test_every_status_is_an_answer(answer: bytes, status: int, body: str) -> None:

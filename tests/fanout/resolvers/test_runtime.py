@@ -38,11 +38,12 @@ async def resolve(host: RuntimeHost) -> Any:
 
 
 async def wait_until_closed(resolver: Resolver) -> None:
-    try:
+    async def ask_on() -> None:
         while True:
             await resolver.resolve(invoke())
-    except Unavailable:
-        pass
+
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(ask_on(), 30)
 
 
 async def test_fields_are_resolved_in_processes(tmp_path: Path) -> None:
