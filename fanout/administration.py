@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from fanout.api import Api
 from fanout.auth import (
     ISSUER_END,
     ApiKeys,
@@ -43,7 +44,8 @@ from fanout.orders import (
     give_order,
     read_answer,
 )
-from fanout.schema import Api, ApiSchema, Changed, Plan, Resolvers
+from fanout.planning import Changed, Plan
+from fanout.schema import ApiSchema, Resolvers
 from fanout.settings import RELOADED, RESOLVER_SETTINGS, Settings, SettingsSource, public_name, renew_settings
 
 logger = logging.getLogger("fanout.administration")

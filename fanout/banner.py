@@ -19,9 +19,10 @@ from graphql import (
 )
 
 from fanout import __version__
+from fanout.api import Api
 from fanout.errors import ClientFault
 from fanout.model import AuthMode, Identity, SubscribeRequest
-from fanout.schema import Api, ApiSchema
+from fanout.schema import ApiSchema
 from fanout.settings import Settings
 from filters import compile_filter
 

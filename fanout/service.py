@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fanout.administration import Administration, PreparedResolvers, build_api, build_authorizer
+from fanout.api import Api
 from fanout.auth import Provider, Refusals
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Registry, Wheel
@@ -37,7 +38,7 @@ from fanout.gateway import (
 from fanout.metrics import Metrics
 from fanout.model import Event
 from fanout.resolvers.runtime import RuntimeHost
-from fanout.schema import Api, ApiSchema, load_chat_schema, parse_schema
+from fanout.schema import ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
 from fanout.trust import KeySets, build_client, build_providers
 from fanout.web import Entrance, create_app

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from fanout.api import Planned
 from fanout.errors import ClientFault, Unauthorized, Unavailable
 from fanout.model import Identity
-from fanout.schema import Planned
 
 logger = logging.getLogger("fanout.gateway")
 

@@ -22,8 +22,8 @@ from fanout.gateway.gateway import Connection, Gateway
 from fanout.gateway.subscriptions import Subscriber
 from fanout.metrics import Metrics
 from fanout.model import CloseReason, Identity
+from fanout.planning import Changed, Plan
 from fanout.protocol import Session
-from fanout.schema import Changed, Plan
 
 logger = logging.getLogger("fanout.gateway")
 

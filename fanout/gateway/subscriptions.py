@@ -15,6 +15,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
+from fanout.api import Planned
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
 from fanout.errors import BadRequest, ClientFault, SubscriptionEnded
@@ -26,8 +27,8 @@ from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Call, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
+from fanout.planning import Plan
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
-from fanout.schema import Plan, Planned
 from filters import Filter
 
 logger = logging.getLogger("fanout.gateway")

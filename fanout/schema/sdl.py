@@ -38,13 +38,7 @@ from graphql.validation.validate import validate_sdl
 
 from fanout.errors import SchemaError
 from fanout.model import AuthDirective
-from fanout.schema.directives import (
-    PRELUDE,
-    SUBSCRIBE,
-    is_built_in,
-    read_authorization,
-    read_mutations,
-)
+from fanout.schema.directives import PRELUDE, SUBSCRIBE, is_built_in, read_authorization, read_mutations
 from fanout.schema.scalars import install_scalars
 
 _Fielded = TypeVar("_Fielded", bound=GraphQLObjectType | GraphQLInterfaceType)

@@ -2,7 +2,7 @@
 
 DataStore, for example, subscribes again without a filter when it reads "UnknownArgument: Unknown field argument
 filter" (amplify-js, `datastore/src/sync/processors/subscription.ts`). All other errors keep graphql-core's text.
-The sentences are those of captures. HTTP requests get graphql-core's own texts: `fanout.schema.execution`.
+The sentences are those of captures. HTTP requests get graphql-core's own texts: `fanout.execution.executor`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class UnknownArgumentRule(KnownArgumentNamesRule):
             context.report_error(GraphQLError(text, node))
 
 
-# A second root field is told apart from other mistakes by `fanout.schema.planner`.
+# A second root field is told apart from other mistakes by `fanout.planning.planner`.
 _OURS: dict[Any, Any] = {
     FieldsOnCorrectTypeRule: FieldUndefinedRule,
     KnownArgumentNamesRule: UnknownArgumentRule,

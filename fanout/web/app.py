@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from fanout.api import Api
 from fanout.auth import Authorizer
 from fanout.metrics import Metrics
 from fanout.origins import Origins
-from fanout.schema import Api
 from fanout.settings import Settings
 from fanout.web.admin_http import Administration, build_admin_router
 from fanout.web.answers import add_error_answers

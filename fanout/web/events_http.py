@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from fanout.api import Api
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, LimitExceeded
 from fanout.model import NewEvent
-from fanout.schema import Api, ApiSchema, describe_mismatch
+from fanout.schema import ApiSchema, describe_mismatch
 from fanout.settings import Settings
 from fanout.web.answers import answer_json
 from fanout.web.body import HttpLimits, read_json

@@ -21,11 +21,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
+from fanout.api import Api
 from fanout.auth import Authorizer
 from fanout.errors import BadRequest, ClientFault, Unavailable
 from fanout.model import Call, CallKind, Overflow
 from fanout.protocol.extensions import MEMBER, read_extensions
-from fanout.schema import Api, Caller
+from fanout.schema import Caller
 from fanout.web.answers import answer_errors, answer_json, answer_unavailable
 from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.entrance import Entrance

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from fanout.schema import Begin, Resolved
+from fanout.execution import Begin
+from fanout.schema import Resolved
 
 CALLS_AT_ONCE: Final = 256
 """Of one request; the others wait their turn. More than data sources on other machines have use for."""

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from fanout.errors import BadRequest, Unavailable
+from fanout.execution import ExecutionResult
 from fanout.log_limit import LogLimit, tell_held_back
-from fanout.schema import ExecutionResult
 from fanout.schema import Invalidate as Invalidation
 from fanout.web.answers import UNAVAILABLE_TYPE
 

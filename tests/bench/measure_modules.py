@@ -16,24 +16,18 @@ import orjson
 from botocore.credentials import Credentials as SignerCredentials
 from gql.transport.appsync_auth import AppSyncIAMAuthentication
 
+from fanout.api import Api
 from fanout.auth import FieldRules, Modes, OidcRules, PublicKey, parse_key_set
 from fanout.auth.iam import IamProvider
 from fanout.auth.signatures import Credentials, SignatureVerifier
 from fanout.auth_settings import IamSettings, IamUser, LambdaSettings, OidcSettings
 from fanout.engine import Dispatcher, Registry
+from fanout.execution import Executor
 from fanout.metrics import Metrics
 from fanout.model import AuthDirective, AuthMode, Call, CallKind, Event, FieldPolicy, Identity, SubscribeRequest
+from fanout.planning import SubscriptionPlanner
 from fanout.protocol import APPSYNC, join_parts, join_parts_deflated
-from fanout.schema import (
-    Api,
-    Caller,
-    Executor,
-    Invocation,
-    Resolved,
-    SubscriptionPlanner,
-    load_chat_schema,
-    parse_schema,
-)
+from fanout.schema import Caller, Invocation, Resolved, load_chat_schema, parse_schema
 from fanout.settings import Settings
 from fanout.trust.lambda_authorizer import LambdaAuthorizer
 from fanout.trust.token_provider import Issuer, TokenProvider

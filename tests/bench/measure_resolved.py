@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fanout.api import Api
 from fanout.engine import Registry
 from fanout.errors import ClientFault
 from fanout.gateway import Backlogs, Limits, Subscriptions
@@ -23,7 +24,7 @@ from fanout.model import AuthMode, Bucket, Identity, SubscribeRequest
 from fanout.protocol import Subscribe
 from fanout.protocol.appsync import APPSYNC
 from fanout.resolvers.runtime import RuntimeHost
-from fanout.schema import Api, load_chat_schema
+from fanout.schema import load_chat_schema
 from fanout.settings import Settings
 
 COUNT = 10_000

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 import orjson
 
+from fanout.api import Api
 from fanout.bus import Bus
 from fanout.engine import CatchUp, Dispatcher, Group, Joining, Registry, Token, Wheel
 from fanout.errors import ClientFault
 from fanout.metrics import Metrics
 from fanout.model import AuthMode, Event, Identity, NewEvent, SubscribeRequest
 from fanout.protocol import APPSYNC, join_parts
-from fanout.schema import Api, load_chat_schema
+from fanout.schema import load_chat_schema
 from fanout.settings import Settings
 from filters import Filter
 from tests.bench.beside_valkey import run_beside_valkey

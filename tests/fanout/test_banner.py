@@ -10,9 +10,11 @@ import orjson
 import pytest
 from graphql import parse, validate
 
+from fanout.api import Api
 from fanout.banner import build_banner, describe_schema
 from fanout.model import AuthMode, Identity, SubscribeRequest
-from fanout.schema import Api, ApiSchema, Invocation, Resolved, SubscriptionPlanner, load_chat_schema, parse_schema
+from fanout.planning import SubscriptionPlanner
+from fanout.schema import ApiSchema, Invocation, Resolved, load_chat_schema, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 from filters import compile_filter
 

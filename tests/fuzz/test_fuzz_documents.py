@@ -10,15 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.errors import ClientFault
+from fanout.execution import ExecutionResult, Executor
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import (
-    ExecutionResult,
-    Executor,
-    Invocation,
-    ResolverFault,
-    SubscriptionPlanner,
-    load_chat_schema,
-)
+from fanout.planning import SubscriptionPlanner
+from fanout.schema import Invocation, ResolverFault, load_chat_schema
 from fanout.settings import Settings
 from filters import FilterError, compile_filter, parse_filter, to_subscription_filter
 from tests.fanout.protocol.strategies import json_values

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanout.api import Api
 from fanout.auth import ApiKeys, Authorizer
+from fanout.execution import Executor
 from fanout.metrics import Metrics
-from fanout.schema import Api, Executor, load_chat_schema
+from fanout.schema import load_chat_schema
 from fanout.settings import Settings
 from fanout.web import create_app
 from tests.fanout.protocol.strategies import json_values

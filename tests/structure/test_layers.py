@@ -19,6 +19,8 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.orders",),
     ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust", "fanout.resolvers"),
     ("fanout.engine",),
+    ("fanout.api",),
+    ("fanout.planning", "fanout.execution"),
     ("fanout.protocol", "fanout.schema", "fanout.auth"),
     (
         "fanout.model",
@@ -45,7 +47,18 @@ BASE_EXCEPTIONS = {
     ("fanout.metrics", "fanout.model"),
 }
 
-PURE = ("filters", "fanout.protocol", "fanout.schema", "fanout.auth", "fanout.model", "fanout.errors", "fanout.origins")
+PURE = (
+    "filters",
+    "fanout.api",
+    "fanout.planning",
+    "fanout.execution",
+    "fanout.protocol",
+    "fanout.schema",
+    "fanout.auth",
+    "fanout.model",
+    "fanout.errors",
+    "fanout.origins",
+)
 IO_LIBRARIES = {"asyncio", "socket", "redis", "uvicorn", "fastapi", "starlette", "httpx", "uvloop", "threading"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from fanout.api import Api
 from fanout.auth import ApiKeys, Authorizer, Decision
 from fanout.engine import CatchUp, Chunk, Dispatcher, HistoryGone, Look, Place, Places, Registry, Token, Wheel
 from fanout.errors import BadRequest, PositionExpired
@@ -26,7 +27,7 @@ from fanout.gateway import (
 )
 from fanout.metrics import Metrics
 from fanout.model import Bucket, Call, CloseReason, Event, Identity
-from fanout.schema import Api, load_chat_schema
+from fanout.schema import load_chat_schema
 from fanout.settings import Settings
 from tests.served import API_KEY, AppSyncClient, connect_appsync, open_appsync
 

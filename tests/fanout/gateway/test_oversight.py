@@ -8,11 +8,12 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
+from fanout.api import Api
 from fanout.auth import ApiKeys
 from fanout.errors import BadRequest
 from fanout.gateway.connection import Connection
 from fanout.model import CloseReason
-from fanout.schema import Api, parse_schema
+from fanout.schema import parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 from tests.fanout.gateway.conftest import OTHER_KEY, Harness, expect_close
 from tests.served import API_KEY, wait_until_async

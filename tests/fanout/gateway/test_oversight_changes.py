@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from fanout.api import Api
 from fanout.engine import Registry
 from fanout.gateway import Ended, Oversight
 from fanout.model import CloseReason
-from fanout.schema import Api, parse_schema
+from fanout.schema import parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 from tests.fanout.gateway.conftest import Harness, expect_close
 from tests.served import wait_until_async

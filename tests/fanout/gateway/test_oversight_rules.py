@@ -11,8 +11,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from fanout.administration import build_api
+from fanout.api import Api
 from fanout.model import AuthMode, CloseReason, FieldPolicy, Identity
-from fanout.schema import Api, parse_schema
+from fanout.schema import parse_schema
 from fanout.settings import Settings
 from tests.fanout.gateway.conftest import Harness, expect_close
 from tests.served import AppSyncClient, wait_until_async

@@ -12,9 +12,10 @@ import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from fanout.api import Api
 from fanout.errors import Unavailable
 from fanout.model import AuthMode, Call, CloseReason, Identity
-from fanout.schema import Api, Invocation, Resolved, ResolverFault, load_chat_schema
+from fanout.schema import Invocation, Resolved, ResolverFault, load_chat_schema
 from fanout.settings import SubscriptionSettings
 from tests.fanout.gateway.conftest import OTHER_KEY, Harness, expect_close
 from tests.scripted_resolver import ScriptedResolver, by_room, equal_to

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fanout.errors import FieldDenied
 from fanout.model import AuthMode, Identity, SubscribeRequest
+from fanout.planning.planner import SubscriptionPlanner
+from fanout.planning.plans import Plan
 from fanout.schema.access import _MAX_VERDICTS, open_to_all
-from fanout.schema.planner import SubscriptionPlanner
-from fanout.schema.plans import Plan
 from fanout.schema.sdl import parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema.planner import SubscriptionPlanner
+from fanout.planning.planner import SubscriptionPlanner
 from fanout.schema.projection import Projection
 from fanout.schema.sdl import parse_schema
 from fanout.settings import load_settings

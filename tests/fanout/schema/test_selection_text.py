@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fanout.schema.execution import Executor
+from fanout.execution.executor import Executor
 from fanout.schema.resolving import SelectionText
 from fanout.schema.sdl import parse_schema
 from tests.fanout.schema.resolvers import by_place

@@ -10,11 +10,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from fanout.api import Api
 from fanout.auth import ApiKeys, Authorizer
 from fanout.errors import Unavailable
 from fanout.metrics import Metrics
 from fanout.model import KeyKind, NewEvent
-from fanout.schema import Api, ApiSchema, parse_schema
+from fanout.schema import ApiSchema, parse_schema
 from fanout.settings import Settings
 from fanout.web import create_app
 

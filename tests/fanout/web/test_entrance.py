@@ -11,9 +11,10 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.types import Message
 
+from fanout.api import Api
 from fanout.auth import ApiKeys, Authorizer, Refusals
 from fanout.metrics import Metrics
-from fanout.schema import Api, ApiSchema
+from fanout.schema import ApiSchema
 from fanout.settings import Settings
 from fanout.web.app import create_app
 from fanout.web.entrance import Entrance, Unlimited

@@ -12,10 +12,11 @@ from graphql import get_introspection_query
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanout.api import Api
 from fanout.auth import FieldRules, Modes
 from fanout.errors import BadRequest, Unavailable
 from fanout.model import AuthDirective, AuthMode
-from fanout.schema import Api, Invalidate, Resolved, parse_schema
+from fanout.schema import Invalidate, Resolved, parse_schema
 from fanout.settings import Settings
 from fanout.web.body import HttpLimits
 from fanout.web.graphql_http import GraphqlRequest, parse_request

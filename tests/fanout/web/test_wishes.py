@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fanout.errors import BadRequest, Unavailable
-from fanout.schema import ExecutionResult, Invalidate
+from fanout.execution import ExecutionResult
+from fanout.schema import Invalidate
 from fanout.web.wishes import Wishes
 
 

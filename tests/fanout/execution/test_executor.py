@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.errors import ConfigurationError
+from fanout.execution.executor import ExecutionResult, Executor
 from fanout.model import Identity, NewEvent, SubscribeRequest
-from fanout.schema.execution import ExecutionResult, Executor
-from fanout.schema.planner import SubscriptionPlanner
+from fanout.planning.planner import SubscriptionPlanner
 from fanout.schema.sdl import load_chat_schema, parse_schema
 from fanout.settings import MutationSettings, Settings, load_settings
 

@@ -9,7 +9,7 @@ import pytest
 from graphql import FragmentDefinitionNode, GraphQLError, OperationDefinitionNode, build_schema, parse
 
 from fanout.errors import FieldDenied
-from fanout.schema.field_errors import FieldError, format_error, order_errors, reword_null
+from fanout.execution.field_errors import FieldError, format_error, order_errors, reword_null
 
 SCHEMA = build_schema("type Query { a: [[A!]!]! b: A } type A { c: [Int!] d: Int! }")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanout.errors import BadRequest, DuplicatedOperation
-from fanout.schema.operations import OperationReader
+from fanout.planning.operations import OperationReader
 from fanout.schema.sdl import load_chat_schema
 from fanout.settings import Settings
 

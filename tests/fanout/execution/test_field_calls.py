@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from fanout.errors import Unavailable
+from fanout.execution.executor import ExecutionResult, Executor
+from fanout.execution.field_calls import Wait, wait_for_ever
 from fanout.model import AuthMode, Identity
-from fanout.schema.execution import ExecutionResult, Executor
-from fanout.schema.field_calls import Wait, wait_for_ever
 from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, ResolverFault
 from fanout.schema.sdl import parse_schema
 from fanout.settings import load_settings

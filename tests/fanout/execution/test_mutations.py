@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fanout.schema.mutations import MutationDefaults, make_id, read_clock
+from fanout.execution.mutations import MutationDefaults, make_id, read_clock
 from fanout.schema.sdl import parse_schema
 
 SCHEMA = parse_schema(

@@ -18,11 +18,11 @@ from graphql import (
 )
 
 from fanout.errors import Unavailable
+from fanout.execution.field_errors import FieldError
+from fanout.execution.mutation_events import Box, NestedValues, box_values
 from fanout.schema.access import Access
 from fanout.schema.documents import Document
-from fanout.schema.field_errors import FieldError
 from fanout.schema.json_arguments import JsonArguments
-from fanout.schema.mutation_events import Box, NestedValues, box_values
 from fanout.schema.projection import Projection
 from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
 from fanout.schema.selection import SelectionCompiler, close_places

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import build_schema
 
-from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter, takes_enhanced_filter
+from fanout.planning.arguments import build_limits, read_enhanced_filter, read_plain_filter, takes_enhanced_filter
 from fanout.settings import load_settings
 from filters import MATCH_ALL, Filter, FilterError, FilterLimits, compile_filter
 

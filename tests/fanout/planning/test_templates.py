@@ -9,7 +9,7 @@ from graphql import build_schema
 
 from fanout.errors import BadRequest, ConfigurationError, Unauthorized
 from fanout.model import Identity
-from fanout.schema.templates import FilterTemplate
+from fanout.planning.templates import FilterTemplate
 from filters import Filter, FilterError, FilterLimits, compile_filter, parse_filter, to_subscription_filter
 
 SCHEMA = build_schema(

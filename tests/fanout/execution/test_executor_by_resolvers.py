@@ -21,8 +21,8 @@ from graphql import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.schema import slices
-from fanout.schema.execution import ExecutionResult, Executor
+from fanout.execution import slices
+from fanout.execution.executor import ExecutionResult, Executor
 from fanout.schema.resolving import Invocation
 from fanout.schema.sdl import parse_schema
 from tests.fanout.schema.resolvers import Answering

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema.drafts import RefusedByResolver
-from fanout.schema.planner import SubscriptionPlanner
+from fanout.planning.drafts import RefusedByResolver
+from fanout.planning.planner import SubscriptionPlanner
 from fanout.schema.resolving import ResolverFault
 from fanout.schema.sdl import load_chat_schema
 from fanout.settings import Settings

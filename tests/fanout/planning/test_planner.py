@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError, DuplicatedOperation, FieldDenied, Unauthorized
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema.drafts import Draft, RefusedByResolver
-from fanout.schema.planner import SubscriptionPlanner
-from fanout.schema.plans import Changed, Plan
+from fanout.planning.drafts import Draft, RefusedByResolver
+from fanout.planning.planner import SubscriptionPlanner
+from fanout.planning.plans import Changed, Plan
 from fanout.schema.resolving import Resolved, ResolverFault, SelectionText
 from fanout.schema.sdl import load_chat_schema, parse_schema
 from fanout.settings import Settings, SubscriptionSettings, load_settings

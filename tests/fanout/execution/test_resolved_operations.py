@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from graphql import specified_rules
 
+from fanout.execution.resolved_operations import find_resolved_operations
 from fanout.schema.documents import Document, DocumentReader
-from fanout.schema.resolved_operations import find_resolved_operations
 from fanout.schema.sdl import parse_schema
 from fanout.settings import Settings
 from tests.fanout.schema.resolvers import by_place

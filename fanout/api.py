@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from fanout.errors import ClientFault, FieldDenied, SubscriptionEnded, Unavailable
+from fanout.execution.executor import ExecutionResult, Executor
+from fanout.execution.field_calls import Wait, wait_for_ever
 from fanout.model import Identity, SubscribeRequest
+from fanout.planning.drafts import Draft, RefusedByResolver
+from fanout.planning.planner import SubscriptionPlanner
+from fanout.planning.plans import Changed, Plan
 from fanout.schema.access import AccessOf, open_to_all
-from fanout.schema.drafts import Draft, RefusedByResolver
-from fanout.schema.execution import ExecutionResult, Executor
-from fanout.schema.field_calls import Wait, wait_for_ever
-from fanout.schema.planner import SubscriptionPlanner
-from fanout.schema.plans import Changed, Plan
 from fanout.schema.resolving import Caller, Resolved, ResolverFault, Resolvers
 from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fanout.api import Api
 from fanout.errors import ClientFault, FieldDenied, Unavailable
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema import (
-    Api,
-    Caller,
-    Changed,
-    Invocation,
-    Plan,
-    RefusedByResolver,
-    Resolved,
-    ResolverFault,
-    parse_schema,
-)
+from fanout.planning import Changed, Plan, RefusedByResolver
+from fanout.schema import Caller, Invocation, Resolved, ResolverFault, parse_schema
 from fanout.settings import Settings, SubscriptionSettings
 from tests.scripted_resolver import ScriptedResolver, equal_to
 

@@ -17,17 +17,17 @@ from graphql import GraphQLError, GraphQLField, get_argument_values
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError
 from fanout.model import AuthMode, Identity, SubscribeRequest
+from fanout.planning.arguments import build_limits, read_enhanced_filter, read_plain_filter
+from fanout.planning.drafts import Draft, RefusedByResolver
+from fanout.planning.operations import OperationReader, refuse
+from fanout.planning.plans import Changed, Plan, PlanSource, Resolution
+from fanout.planning.templates import FilterTemplate
 from fanout.schema.access import Access, Asked, Verdicts
-from fanout.schema.arguments import build_limits, read_enhanced_filter, read_plain_filter
-from fanout.schema.drafts import Draft, RefusedByResolver
 from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.lru import Lru
-from fanout.schema.operations import OperationReader, refuse
-from fanout.schema.plans import Changed, Plan, PlanSource, Resolution
 from fanout.schema.resolving import Caller, Invocation, Resolved, Resolver
 from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import Place, list_path_places
-from fanout.schema.templates import FilterTemplate
 from fanout.settings import Settings
 from filters import Filter, FilterError, intersect_filters, parse_filter, unite_filters
 

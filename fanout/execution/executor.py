@@ -31,19 +31,19 @@ from graphql import (
 from graphql.execution import experimental_execute_incrementally
 
 from fanout.errors import ConfigurationError, FieldDenied
+from fanout.execution.field_calls import FieldCalls, Wait, wait_for_ever
+from fanout.execution.field_errors import format_error, order_errors, reword_null
+from fanout.execution.mutation_events import build_event
+from fanout.execution.mutations import MutationDefaults, make_id, read_clock
+from fanout.execution.resolved_operations import find_resolved_operations
+from fanout.execution.slices import slice_list
 from fanout.model import AuthMode, Identity, NewEvent
 from fanout.schema.access import Access
 from fanout.schema.documents import Document, DocumentReader, Errors, find_operation
-from fanout.schema.field_calls import FieldCalls, Wait, wait_for_ever
-from fanout.schema.field_errors import format_error, order_errors, reword_null
 from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.lru import Lru
-from fanout.schema.mutation_events import build_event
-from fanout.schema.mutations import MutationDefaults, make_id, read_clock
-from fanout.schema.resolved_operations import find_resolved_operations
 from fanout.schema.resolving import Caller, Invalidate, Resolvers
 from fanout.schema.sdl import ApiSchema
-from fanout.schema.slices import slice_list
 from fanout.schema.wording import format_errors
 from fanout.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from fanout.schema.mutation_events import NestedValues, box_values
+from fanout.execution.mutation_events import NestedValues, box_values
 from fanout.schema.sdl import parse_schema
 from fanout.schema.selection import AbstractSelection, ObjectSelection, SelectedField
 

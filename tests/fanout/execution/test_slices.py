@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fanout.schema.execution import ExecutionResult, Executor
+from fanout.execution.executor import ExecutionResult, Executor
+from fanout.execution.slices import SLICE, Slices, slice_list
 from fanout.schema.sdl import parse_schema
-from fanout.schema.slices import SLICE, Slices, slice_list
 from tests.fanout.schema.resolvers import by_place
 
 SCHEMA = parse_schema(

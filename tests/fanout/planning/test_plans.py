@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fanout.model import Identity, SubscribeRequest
-from fanout.schema.planner import SubscriptionPlanner
-from fanout.schema.plans import PlanSource, Resolution
+from fanout.planning.planner import SubscriptionPlanner
+from fanout.planning.plans import PlanSource, Resolution
 from fanout.schema.sdl import load_chat_schema
 from fanout.settings import Settings
 from filters import MATCH_ALL, build_equality_filter

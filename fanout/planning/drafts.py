@@ -12,7 +12,7 @@ import orjson
 from graphql import GraphQLField
 
 from fanout.errors import ClientFault
-from fanout.schema.plans import PlanSource
+from fanout.planning.plans import PlanSource
 from fanout.schema.projection import Projection
 from fanout.schema.resolving import Resolver, ResolverFault
 from fanout.schema.selection import Place
