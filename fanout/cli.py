@@ -21,7 +21,7 @@ from fanout.administration import describe_directives, warn_of_directives
 from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
-from fanout.errors import ConfigurationError, FanoutError
+from fanout.errors import ConfigurationError, ConfigurationErrors, FanoutError
 from fanout.key_orders import DEFAULT_DAYS, MOST_DAYS
 from fanout.model import AuthMode, KeyKind
 from fanout.service import TlsFiles, check_api, check_ways_in, load_schema, open_listener
@@ -330,5 +330,6 @@ def _trust(ca: Path | None) -> ssl.SSLContext | None:
 
 
 def _fail(error: FanoutError, code: int) -> None:
-    print(f"fanout: {error}", file=sys.stderr)
+    for each in error.mistakes if isinstance(error, ConfigurationErrors) else (error,):
+        print(f"fanout: {each}", file=sys.stderr)
     sys.exit(code)

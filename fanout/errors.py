@@ -11,6 +11,7 @@
     │   └── SubscriptionEnded     no mistake, but told in the same form: the service has ended a subscription
     ├── Unavailable           an upstream (Redis) cannot answer now; retryable
     └── ConfigurationError    the operator's mistake: one line on stderr, exit code 2
+        ├── ConfigurationErrors   several: one line each
         └── SchemaError       with the line and column in the SDL
 
 Anything else that is raised is our own defect and is logged with its traceback. Errors carry fields; the
@@ -133,6 +134,18 @@ class Unavailable(FanoutError):
 
 class ConfigurationError(FanoutError):
     """The operator's mistake. The text is one line that says what is wrong, where, and what to do."""
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Several mistakes that were found at once. The text is the first one and how many more there are.
+
+    Args:
+        mistakes: at least two, in the order in which they are told.
+    """
+
+    def __init__(self, mistakes: Sequence[ConfigurationError]) -> None:
+        super().__init__(f"{mistakes[0]} (and {len(mistakes) - 1} more)")
+        self.mistakes = tuple(mistakes)
 
 
 class SchemaError(ConfigurationError):

@@ -24,7 +24,7 @@ from typing import Final
 
 from graphql import GraphQLObjectType
 
-from fanout.errors import ConfigurationError
+from fanout.errors import ConfigurationError, ConfigurationErrors
 from fanout.resolver_settings import NONE, FunctionSettings, ResolverSettings
 from fanout.resolvers.checker import check_apart
 from fanout.resolvers.modules import rewrite_module
@@ -138,7 +138,9 @@ def read_directory(path: Path, settings: Settings, schema: ApiSchema) -> Resolve
         schema: checked.
 
     Raises:
-        ConfigurationError: the first thing that is wrong, with file, and line and column where they are known.
+        ConfigurationErrors: the first thing that is wrong in each resolver, with file, and line and column where they
+            are known; of what only running a module's top level shows, the first of all.
+        ConfigurationError: the only thing that is wrong.
     """
     return _Reading(path, settings, schema).read()
 
@@ -152,25 +154,35 @@ class _Reading:
         self._schema = schema
         self._modules: dict[Path, Module] = {}
         self._wanted: dict[Path, list[str]] = {}  # what each has to export
+        self._mistakes: dict[str, ConfigurationError] = {}  # by text: a function may be in several pipelines
 
     def read(self) -> ResolverCode:
         fields: dict[tuple[str, str], Function | Pipeline] = {}
-        entries = self._list(self._path)
+        entries = [each for each in self._list(self._path) if each.name != _FUNCTIONS or not each.is_dir()]
         for entry in entries:
-            if entry.name == _FUNCTIONS and entry.is_dir():
-                continue
-            type_, name = self._read_field(entry)
-            if entry.is_dir() and entry.with_name(f"{entry.name}.js") in entries:
-                raise ConfigurationError(f"{entry}.js: {type_}.{name} has a module and a folder: leave one of them out")
-            fields[type_, name] = self._read_code(entry, f"{type_}.{name}")
+            try:
+                type_, name = self._read_field(entry)
+                if entry.is_dir() and entry.with_name(f"{entry.name}.js") in entries:
+                    raise ConfigurationError(
+                        f"{entry}.js: {type_}.{name} has a module and a folder: leave one of them out"
+                    )
+                fields[type_, name] = self._read_code(entry, f"{type_}.{name}")
+            except ConfigurationError as error:
+                self._note(error)
+        names = [each.name.removesuffix(".js") for each in entries]
         for key in self._settings.resolver:
-            if tuple(key.split(".")) not in fields:
-                raise ConfigurationError(
-                    f'[resolver."{key}"]: {self._path} has neither {key}.js nor a folder {key}: '
-                    f"add one, or take the setting out{_suggest(key, ['.'.join(each) for each in fields])}"
-                )
+            if key not in names:
+                text = f"{self._path} has neither {key}.js nor a folder {key}: add one, or take the setting out"
+                self._note(ConfigurationError(f'[resolver."{key}"]: {text}{_suggest(key, names)}'))
         self._check_exports()
+        if len(self._mistakes) > 1:
+            raise ConfigurationErrors(list(self._mistakes.values()))
+        for mistake in self._mistakes.values():
+            raise mistake
         return ResolverCode(fields)
+
+    def _note(self, mistake: ConfigurationError) -> None:
+        self._mistakes.setdefault(str(mistake), mistake)
 
     def _list(self, folder: Path) -> list[Path]:
         try:
@@ -299,15 +311,17 @@ class _Reading:
 
     def _check_exports(self) -> None:
         bodies = {str(path): module.body for path, module in self._modules.items()}
-        handlers = check_apart(bodies, read_limits(self._settings)) if bodies else {}
-        for path, wanted in self._wanted.items():
+        try:
+            handlers = check_apart(bodies, read_limits(self._settings)) if bodies else {}
+        except ConfigurationError as error:
+            self._note(error)
+            return
+        for path in self._modules:
             there = handlers[str(path)]
-            missing = [name for name in dict.fromkeys(wanted) if name not in there]
+            missing = [name for name in dict.fromkeys(self._wanted[path]) if name not in there]
             if missing:
-                raise ConfigurationError(
-                    f"{path}: exports no {' and no '.join(missing)}: "
-                    f"write `export function {missing[0]}(ctx) {{ ... }}`"
-                )
+                text = f"exports no {' and no '.join(missing)}: write `export function {missing[0]}(ctx) {{ ... }}`"
+                self._note(ConfigurationError(f"{path}: {text}"))
 
 
 def read_limits(settings: Settings) -> Limits:

@@ -60,6 +60,12 @@ def test_check_says_what_resolves_which_field_and_where_a_mistake_is(tmp_path: P
     result = run_command(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert re.fullmatch(rf"fanout: {re.escape(str(folder))}/Query\.a\.js:5:\d+: SyntaxError: [^\n]+\n", result.stderr)
+    (folder / "Query.b" / "one.js").write_text("import 'one';")
+    lines = run_command(*arguments).stderr.splitlines()
+    assert [line.partition(".js:")[0] for line in lines] == [
+        f"fanout: {folder}/Query.b/one",
+        f"fanout: {folder}/Query.a",
+    ]
     assert run_command("check", str(schema), "--config", str(config)).returncode == 2
 
 

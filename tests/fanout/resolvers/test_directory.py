@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fanout.errors import ConfigurationError
+from fanout.errors import ConfigurationError, ConfigurationErrors
 from fanout.resolvers.directory import Function, Pipeline, compute_version, list_modules, read_directory
 from fanout.settings import Settings
 from tests.fanout.resolvers.written import SCHEMA, UNIT, read, write
@@ -141,6 +141,34 @@ def test_mistakes_are_named_with_their_file(
         read(tmp_path, modules, **settings)
     assert text.replace("{folder}", str(tmp_path)) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_all_resolvers_with_a_mistake_are_told_at_once(tmp_path: Path) -> None:
+    table = "import * as ddb from '@aws-appsync/utils/dynamodb';\n"
+    modules = {
+        "Mutation.change/check.js": UNIT,
+        "Mutation.create/check.js": UNIT,
+        "Mutation.none.js": UNIT,
+        "Query.a.js": table + UNIT,
+        "Query.room.js": NO_RESPONSE,
+        "Room.author.js": UNIT,
+        "functions/store.js": table + UNIT,
+    }
+    both = {"functions": ["check", "store"]}
+    settings = {"Mutation.create": both, "Mutation.change": both, "Query.rom": {}, "Query.a": {}}
+    with pytest.raises(ConfigurationErrors) as caught:
+        read(tmp_path, modules, resolver=settings)
+    mistakes = [str(each).removeprefix(f"{tmp_path}/") for each in caught.value.mistakes]
+    # Of the two pipelines that share a function that function is told, once.
+    assert [each.partition(": ")[0] for each in mistakes] == [
+        "functions/store.js:1:22",
+        "Mutation.none.js",
+        "Query.a.js:1:22",
+        '[resolver."Query.rom"]',
+        "Query.room.js",
+    ]
+    assert mistakes[3].endswith("did you mean 'Query.room'?")
+    assert str(caught.value) == f"{caught.value.mistakes[0]} (and 4 more)"
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
