@@ -118,7 +118,7 @@ class _Rewriting:
         self._at = 0
         self._imports: list[str] = []
         self._exports: dict[str, str] = {}  # exported name -> local name
-        self._utils: set[str] = set()  # local names of `util`
+        self._utils = {"util"}  # local names of `util`, which is there as a global, too
         self._has_all = False  # whether the module imports a namespace
         self._blanks: list[tuple[int, int]] = []  # what is not there any more, from offset to offset
 
@@ -145,7 +145,11 @@ class _Rewriting:
             return None
         uses = set()
         for index, token in enumerate(self._tokens):
-            if token.text not in self._utils or token.kind is not Kind.WORD or self._is_in_import(token):
+            if token.kind is not Kind.WORD or self._is_in_import(token):
+                continue
+            if token.text == "globalThis":
+                return None
+            if token.text not in self._utils:
                 continue
             if self._tokens[index + 1].text not in (".", "?.") or self._tokens[index + 2].kind is not Kind.WORD:
                 return None

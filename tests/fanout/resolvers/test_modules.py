@@ -252,9 +252,13 @@ def test_nothing_but_statements_is_touched(statements: list[tuple[str, str]], be
         ("export const request = () => 1", ""),
         ("import { util } from U; export const request = () => util.error(util.time.nowISO8601())", "error time"),
         (
-            "import { util as u, runtime } from U; const util = {}; util.xml; export const f = () => `${u?.isNull(1)}`",
+            "import { util as u, runtime } from U; export const f = () => `${u?.isNull(1)}`",
             "isNull",
         ),
+        ("export const request = () => util.xml.toMap('<a/>')", "xml"),
+        ("import { util as u } from U; util.rds; u.xml", "rds xml"),
+        ("const all = util;", None),
+        ("globalThis['ut' + 'il'].xml", None),
         ("import { util } from U; // util.xml\n'util.xml'; export const a = { util: 1 }.util", None),
         ("import { util } from U; const { xml } = util;", None),
         ("import { util } from U; util['xml'];", None),
@@ -273,4 +277,5 @@ def test_what_is_used_of_the_library_is_noted(code: str, uses: str | None) -> No
 def test_a_context_has_what_its_module_uses() -> None:
     for part in sorted({name for names in NEEDED_BY.values() for name in names}):
         assert run(f"import {{ util }} from {UTILS}; export const request = () => typeof util.{part}") == "object"
+        assert run(f"export const request = () => typeof util.{part}") == "object"
     assert run(f"import {{ util }} from {UTILS}; const all = util; export const request = () => Object.keys(all.xml)")
