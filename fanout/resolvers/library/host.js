@@ -50,10 +50,14 @@
   };
 
   const MAX_LOGS = 50, MAX_LOG_LENGTH = 2000;
+  // `console.log(ctx)` is what everybody writes, and its headers hold what the client came in by.
+  const CREDENTIALS = ["authorization", "proxy-authorization", "x-api-key", "x-amz-security-token", "cookie"];
+  const hideCredentials = (key, value) =>
+    typeof value === "string" && CREDENTIALS.includes(key.toLowerCase()) ? "****" : value;
   const show = (value) => {
     if (typeof value === "string") return value;
     try {
-      return String(JSON.stringify(value));
+      return String(JSON.stringify(value, hideCredentials));
     } catch (thrown) {
       if (thrown instanceof Ask || findLimit(thrown) !== undefined) throw thrown;
       return `[${typeof value}]`;

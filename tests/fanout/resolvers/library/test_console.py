@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from tests.fanout.resolvers.running import Expressions
 
 RUN = Expressions()
@@ -21,3 +23,10 @@ def test_lines_are_bounded_in_number_and_length() -> None:
     logs = RUN.envelope("Array.from({ length: 99 }, (_, at) => console.log(at + 'x'.repeat(9999)))")["logs"]
     assert len(logs) == 50
     assert {len(text) for _, text in logs} == {2000}
+
+
+def test_credentials_in_headers_are_not_shown() -> None:
+    headers = {"x-api-key": "da2-k", "authorization": "t", "cookie": "c", "x-amz-security-token": "s", "accept": "a"}
+    logs = RUN.envelope("console.log(ctx.request, { Authorization: 't' }, [1])", request={"headers": headers})["logs"]
+    hidden = orjson.dumps({"headers": dict.fromkeys(headers, "****") | {"accept": "a"}}).decode()
+    assert logs == [["log", f'{hidden} {{"Authorization":"****"}} [1]']]
