@@ -150,15 +150,17 @@ class Child(asyncio.Protocol):
                 await asyncio.wait_for(self._ending.wait(), self._pause_s)
         if self._ending.is_set():
             return
-        ours, theirs = socket.socketpair()
         self._since = self._loop.time()
+        ours: socket.socket | None = None
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
                 # In a thread: a process that holds many descriptors takes its time to make another.
                 self._process = await asyncio.to_thread(_launch, self._command, theirs.fileno())
             transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
-        except OSError as error:
-            ours.close()
+        except (OSError, RuntimeError) as error:  # no descriptors, processes or threads left
+            if ours is not None:
+                ours.close()
             self._fail_to_start(str(error))
             return
         self._transport = transport

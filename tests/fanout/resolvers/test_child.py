@@ -140,6 +140,29 @@ async def test_a_command_that_is_not_there_is_told(caplog: pytest.LogCaptureFixt
     assert "/nowhere/python" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("socket.socketpair", OSError("Too many open files")),
+        ("asyncio.to_thread", RuntimeError("can't start new thread")),
+    ],
+)
+async def test_what_the_machine_has_none_left_of_is_tried_for_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    owner = Owner()
+    with monkeypatch.context() as patched:
+        patched.setattr(name, fail)
+        child = start(owner, ECHO)
+        await wait_until_async(lambda: owner.failed_starts)
+    assert str(error) in caplog.text
+    await wait_until_async(lambda: child.has_room)
+    await child.end()
+
+
 async def test_it_ends_while_it_starts() -> None:
     for _ in range(3):
         child = start(Owner(), ECHO)
