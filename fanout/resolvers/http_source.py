@@ -243,6 +243,8 @@ class HttpSource:
                     rest = inflate.unconsumed_tail
                 if len(body) > limit:
                     raise self._fail(f"answered with more than {limit} bytes", "ResponseTooLarge")
+            if inflate is not None and inflate.eof:
+                break  # what follows is no part of it, and may have no end
         if inflate is not None and body and not inflate.eof:
             raise self._fail("answered with a body that breaks off", "Response")
         return bytes(body)
@@ -287,11 +289,7 @@ def _write_body(body: Any, headers: dict[str, str]) -> bytes:
     if isinstance(body, str):
         return body.encode("utf-8", "surrogatepass")
     headers.setdefault("content-type", "application/json")
-    return orjson.dumps(body)
-
-
-def _encode(text: str) -> str:
-    return quote(text, safe=_IN_QUERY, errors="surrogatepass")
+    return _write_json(body)
 
 
 def _split_query(text: str) -> Iterator[tuple[str, str]]:
@@ -305,7 +303,14 @@ def _list_pairs(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in query.items():
         for each in value if isinstance(value, list) else [value]:
             if each is not None:
-                yield name, each if isinstance(each, str) else orjson.dumps(each).decode()
+                yield name, each if isinstance(each, str) else _write_json(each).decode()
+
+
+def _write_json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # it was read from JSON: more can be read than written
+        raise InvalidRequest("The request is nested too deeply.") from None
 
 
 def _join_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:

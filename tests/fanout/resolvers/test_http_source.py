@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import httpx
+import orjson
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -27,6 +28,7 @@ from tests.listener import accepting, find_port, listen_on_loopback
 from tests.served import wait_until_async
 
 NOW = 1_700_000_000.0
+NESTED: Any = orjson.loads("[" * 300 + "]" * 300)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
 
@@ -162,6 +164,23 @@ async def test_headers_that_come_several_times_are_joined() -> None:
         assert result["headers"] == {"X-A": "1, 2", "Set-Cookie": "s=1", "Content-Length": "0"}
         await source.invoke({"method": "GET", "resourcePath": "/"})
         assert b"ookie" not in server.requests[1]
+
+
+async def test_what_follows_the_end_of_a_packed_body_is_not_read() -> None:
+    async with open_source(timeout_ms=60_000) as (source, server):
+        # It announces more than will ever come.
+        server.answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99999\r\n\r\n" + gzip.compress(
+            b"a"
+        )
+        assert (await source.invoke({"method": "GET", "resourcePath": "/"}))["body"] == "a"
+
+
+@pytest.mark.parametrize("params", [{"body": NESTED}, {"query": {"a": NESTED}}, {"query": {"a": [NESTED]}}])
+async def test_what_is_nested_too_deeply_to_be_written_is_no_request(params: dict[str, Any]) -> None:
+    async with open_source() as (source, server):
+        with pytest.raises(InvalidRequest, match="nested too deeply"):
+            await source.invoke({"method": "POST", "resourcePath": "/", "params": params})
+        assert not server.requests
 
 
 HUGE = 100_000
