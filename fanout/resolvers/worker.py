@@ -18,6 +18,7 @@ import resource
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Final
 
@@ -64,6 +65,9 @@ class Worker:
         except SandboxError as error:
             self._sandboxes.pop(name, None)
             return f"e{error.message}\n".encode()
+        except Exception:  # a defect of ours with this one call; what the gateway logs of it is one line
+            self._sandboxes.pop(name, None)
+            return f"e{traceback.format_exc()!r}\n".encode(errors="backslashreplace")
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 

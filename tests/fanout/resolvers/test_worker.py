@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
 import pytest
 
 from fanout.resolvers.sandbox import Limits
-from fanout.resolvers.worker import READY, WARM, guard_seconds
+from fanout.resolvers.worker import READY, WARM, Worker, guard_seconds
 
 BODIES = {
     "echo": "\nreturn { request: (ctx) => ctx.args.a };",
@@ -55,6 +56,20 @@ def test_it_answers_in_order_and_goes_on_after_a_limit() -> None:
         assert ask(process, "loop") == b"ltime\n"
         assert ask(process, "wrong")[:1] == b"e"
         assert orjson.loads(ask(process, "echo")[1:])["value"] == 7
+
+
+def test_a_defect_of_ours_is_one_calls_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(question: list[Any]) -> dict[str, Any]:
+        raise RuntimeError(f"no\nanswer \ud800 {question[0]}")
+
+    monkeypatch.setattr("fanout.resolvers.worker.answer", fail)
+    asking = "\nreturn { request: () => __import('').util.time.nowFormatted('yyyy', 'Asia/Tokyo') };"
+    worker = Worker({"asks": asking, **BODIES}, Limits())
+    line = worker.answer(b'asks\trequest\t{"arguments": {}}\n')
+    assert line.startswith(b"e")
+    assert b"RuntimeError" in line
+    assert line.count(b"\n") == 1
+    assert worker.answer(b'echo\trequest\t{"arguments": {"a": 7}}\n')[:1] == b"v"
 
 
 def test_what_cannot_be_interrupted_ends_the_process() -> None:
