@@ -146,6 +146,7 @@ class Sandbox:
             except quickjs.JSException as error:
                 raise _name_limit(error) or SandboxError(str(error)) from None
             if told[0] == "v":
+                self._refuse_jobs()
                 names: list[str] = orjson.loads(told[1:])
                 return names
             for question in orjson.loads(told[1:]):
@@ -166,6 +167,7 @@ class Sandbox:
 
         Raises:
             LimitExceeded: make a new sandbox.
+            SandboxError: the same; it awaits.
         """
         return orjson.loads(self.call_text(handler, context))  # type: ignore[no-any-return]
 
@@ -187,6 +189,7 @@ class Sandbox:
                 # The library lets nothing else out; if it does, that is one call's failure too.
                 return orjson.dumps({"failure": str(error), "stack": "", "logs": []}).decode()
             if told[0] == "v":
+                self._refuse_jobs()
                 return told[1:]
             if told[0] == "l":
                 raise LimitExceeded(told[1:])
@@ -198,6 +201,15 @@ class Sandbox:
             if left_s <= 0:
                 raise LimitExceeded("time")
         raise LimitExceeded("time")
+
+    def _refuse_jobs(self) -> None:
+        """What awaits goes on after its call, which nothing does here; what waits for that would be kept for ever."""
+        try:
+            has_jobs = self._context.execute_pending_job()
+        except quickjs.JSException:
+            has_jobs = True
+        if has_jobs:
+            raise SandboxError("TypeError: the resolver awaits, and has to do without asynchronous functions")
 
     def _get(self, library: Any, name: str) -> Callable[..., str]:
         return self._context.eval("(library, name) => library[name]")(library, name)  # type: ignore[no-any-return]

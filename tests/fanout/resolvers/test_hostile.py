@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from fanout.resolvers.modules import rewrite_module
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox
+from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
 from tests.fanout.resolvers.running import answer_itself, call, load
 
 
@@ -234,6 +234,23 @@ def test_calls_see_nothing_of_each_other() -> None:
     sandbox = load(code)
     for number in range(3):
         assert sandbox.call("request", orjson.dumps({"arguments": {"a": number}}).decode())["value"] == [0, None, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(async () => { await 1 })();",
+        "(async () => { await 1; for (;;) {} })();",
+        "(async () => { throw 1 })().then?.(() => 1, () => 2);",
+        "(async function* () { yield 1 })().next();",
+        "const again = async () => { await 1; again() }; again();",
+    ],
+)
+def test_what_goes_on_after_a_call_is_refused(code: str) -> None:
+    with pytest.raises(SandboxError, match="awaits"):
+        load(f"const request = () => {{ {code} return 1 }};\nreturn {{ request }};").call("request", "{}")
+    with pytest.raises(SandboxError, match="awaits"):
+        load(f"{code}\nreturn {{ request: () => 1 }};")
 
 
 def test_garbage_of_calls_is_collected() -> None:
