@@ -159,6 +159,7 @@ class FieldCalls:
             return await self._wait(begin)
         except ResolverFault as fault:
             self.errors += [self._locate(appended, info) for appended in fault.appended]
+            self.headers.update(fault.headers)
             raise self._describe(fault, info) from None
         except Unavailable:
             message = "The resolver could not be called now, there are too many calls: send the request again later."

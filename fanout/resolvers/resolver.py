@@ -10,7 +10,7 @@ field's, and the client learns of no error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,7 +24,7 @@ from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRe
 from fanout.resolvers.directory import Function, Module, Pipeline
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.sandbox import LimitExceeded
-from fanout.schema import Invalidate, Invocation, Resolved, ResolverFault
+from fanout.schema import NO_HEADERS, Invalidate, Invocation, Resolved, ResolverFault
 
 MAX_INVALIDATIONS: Final = 5
 """Of one field; who executes a request counts those of all its fields."""
@@ -213,15 +213,18 @@ class _Resolution:
             raise self._fail(f"The resolver exceeded its {which}." if which else "Runtime Error", "Code") from None
         self._log.note_lines(module, envelope.get("logs") or ())
         self._errors += [_read_error(each) for each in envelope.get("errors") or ()]
+        extensions = envelope.get("extensions") or {}
+        # Those stand though the field fails, as an error that was appended does.
+        self._headers |= extensions.get("responseHeaders", {})
         if "failure" in envelope:
             self.fault = "failure"
             self._log.note_failure(module, envelope["failure"], envelope.get("stack", ""))
             raise self._fail("Runtime Error", "Code")
         if "error" in envelope:
-            raise _read_error(envelope["error"], appended=tuple(self._errors))
+            raise _read_error(envelope["error"], tuple(self._errors), self._headers)
         stash = envelope.get("stash")
         self._stash = stash if isinstance(stash, dict) else {}
-        self._collect(envelope.get("extensions") or {})
+        self._collect(extensions)
         return _Outcome(envelope.get("value"), "early" in envelope, envelope.get("early"))
 
     async def _run(self, module: str, handler: str, context: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +240,6 @@ class _Resolution:
     def _collect(self, extensions: Mapping[str, Any]) -> None:
         self._filter = extensions.get("filter", self._filter)
         self._invalidation_filter = extensions.get("invalidationFilter", self._invalidation_filter)
-        self._headers |= extensions.get("responseHeaders", {})
         for wish in extensions.get("invalidations", ()):
             match wish:
                 case {"subscriptionField": str(field), "payload": dict(payload)}:
@@ -253,15 +255,18 @@ class _Resolution:
             raise self._fail(f"A request can invalidate subscriptions at most {MAX_INVALIDATIONS} times.", "BadRequest")
 
     def _fail(self, message: str, error_type: str) -> ResolverFault:
-        return ResolverFault(message, error_type=error_type, appended=tuple(self._errors))
+        return ResolverFault(message, error_type=error_type, appended=tuple(self._errors), headers=self._headers)
 
 
-def _read_error(error: Mapping[str, Any], appended: Sequence[ResolverFault] = ()) -> ResolverFault:
+def _read_error(
+    error: Mapping[str, Any], appended: tuple[ResolverFault, ...] = (), headers: Mapping[str, str] = NO_HEADERS
+) -> ResolverFault:
     """A described error of the library, see `host.js`."""
     return ResolverFault(
         error.get("message") or "",
         error_type=error.get("type"),
         data=error.get("data"),
         error_info=error.get("info"),
-        appended=tuple(appended),
+        appended=appended,
+        headers=headers,
     )

@@ -13,6 +13,7 @@ Knows nothing of connections, Redis or HTTP; nothing here waits.
 
 from fanout.schema.projection import PAYLOAD_TOO_LARGE, Projection
 from fanout.schema.resolving import (
+    NO_HEADERS,
     Caller,
     Invalidate,
     Invocation,
@@ -32,6 +33,7 @@ __all__ = [
     "parse_schema",
     "Projection",
     "PAYLOAD_TOO_LARGE",
+    "NO_HEADERS",
     "Caller",
     "Invalidate",
     "Invocation",

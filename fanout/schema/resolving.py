@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from fanout.errors import ClientFault
 from fanout.model import Identity
+
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+"""Of whoever asks for none."""
 
 
 class ResolverFault(ClientFault):
@@ -22,6 +27,7 @@ class ResolverFault(ClientFault):
         data: what the resolver gives in place of the field, to be cut to what the client selected.
         error_info: JSON that is passed on as it is.
         appended: what it had added by `util.appendError` before; told to the client too.
+        headers: of the response, as it had asked for them before; see `Resolved`.
     """
 
     default_type = "Code"
@@ -35,11 +41,13 @@ class ResolverFault(ClientFault):
         data: Any = None,
         error_info: Any = None,
         appended: tuple[ResolverFault, ...] = (),
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         super().__init__(message, error_type=error_type)
         self.data = data
         self.error_info = error_info
         self.appended = appended
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -548,6 +548,8 @@ async def test_headers_of_the_response_are_gathered() -> None:
         Mutation__must=lambda _: Resolved("x", headers={"b": "2"}),
     )
     assert (await run("mutation { change must }", resolvers)).headers == {"a": "1", "b": "2"}
+    failing = by_place(Mutation__change=fail("no", headers={"c": "3"}))
+    assert (await run("mutation { change }", failing)).headers == {"c": "3"}
 
 
 def nest(levels: int) -> Any:

@@ -126,6 +126,15 @@ async def test_errors_are_told_with_all_that_was_added_before(tmp_path: Path) ->
     assert ending.processes.calls[1][2]["outErrors"] == [{"message": "First", "type": "A"}]
 
 
+@pytest.mark.parametrize("ending", ["util.error('No.');", "ctx.nothing.here;"])
+async def test_headers_of_the_response_stand_though_the_field_fails(tmp_path: Path, ending: str) -> None:
+    asking = "util.http.addResponseHeader('x-a', 1); return {};"
+    resolving = unit(tmp_path, asking, f"util.http.addResponseHeader('x-b', 2); {ending}", "orders")
+    with pytest.raises(ResolverFault) as caught:
+        await resolving.resolve()
+    assert caught.value.headers == {"x-a": "1", "x-b": "2"}
+
+
 async def test_what_is_thrown_is_told_to_the_log_and_not_to_the_client(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
