@@ -65,7 +65,7 @@ class Worker:
         except SandboxError as error:
             self._sandboxes.pop(name, None)
             return f"e{error.message}\n".encode()
-        except Exception:  # a defect of ours with this one call; what the gateway logs of it is one line
+        except Exception:  # noqa: BLE001 - a defect of ours with this one call, which the gateway logs in one line
             self._sandboxes.pop(name, None)
             return f"e{traceback.format_exc()!r}\n".encode(errors="backslashreplace")
         finally:

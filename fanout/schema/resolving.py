@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from fanout.errors import ClientFault
 from fanout.model import Identity
 
-
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 """Of whoever asks for none."""
 
