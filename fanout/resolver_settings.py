@@ -53,6 +53,14 @@ class ResolverSettings(BaseModel):
     functions: tuple[FunctionSettings | str, ...] = ()
     """Of a pipeline resolver: its functions in order, each by name or as `{ name = ..., data_source = ... }`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_name(cls, values: Any) -> Any:
+        """TOML reads `[resolver.Query.room]` as a table in a table."""
+        if isinstance(values, dict) and any(isinstance(each, dict) for each in values.values()):
+            raise ValueError('a field stands in quotes: [resolver."Mutation.createMessage"]')
+        return values
+
 
 class SigningSettings(BaseModel):
     """How requests to a data source are signed with AWS Signature Version 4 (`[data_source.NAME.signing]`)."""
@@ -106,6 +114,16 @@ class HttpDataSourceSettings(BaseModel):
     """A longer body has failed; AppSync's limit of a result."""
     signing: SigningSettings | None = None
     """Sign requests to the endpoint; AppSync's `awsIamConfig`."""
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _check_type(cls, type: Any) -> Any:
+        if type != "HTTP":
+            raise ValueError(
+                'there are "HTTP", and NONE, which needs no table; what to do instead of others is in '
+                'docs/from-appsync.md, "What is not there yet"'
+            )
+        return type
 
     @field_validator("endpoint")
     @classmethod

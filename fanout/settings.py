@@ -389,7 +389,9 @@ def load_settings(
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         where = _describe(origins.get(path.split(".")[0], ""), path) if path else "settings"
-        raise ConfigurationError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        # Of a table in the file; settings themselves have been looked at before.
+        what = "unknown setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{where}: {what}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,10 @@ def test_secrets_stand_in_the_environment_and_are_not_shown(tmp_path: Path) -> N
         ('[data_source.NONE]\ntype = "HTTP"\nendpoint = "https://a"\n', "data_source.NONE: this one is always there"),
         (
             '[data_source.a]\ntype = "AWS_LAMBDA"\nendpoint = "https://a"\n',
-            "data_source.a.type: Input should be 'HTTP'",
+            'data_source.a.type: there are "HTTP", and NONE, which needs no table',
         ),
+        ('[resolver.Query.a]\ndata_source = "a"\n', "resolver.Query: a field stands in quotes: [resolver."),
+        ('[resolver."Query.a"]\ndatasource = "a"\n', "resolver.Query.a.datasource: unknown setting"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, problem: str) -> None:
