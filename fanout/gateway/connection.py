@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -231,6 +231,10 @@ class Connection(asyncio.Protocol):
     def reject(self, id: str, token: int, fault: ClientFault) -> None:
         assert self.session is not None
         self.perform(self.session.rejected(id, token, fault))
+
+    def invalidate(self, ids: Iterable[str]) -> None:
+        assert self.session is not None
+        self.perform(self.session.invalidated(ids))
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
         """End the connection with a close frame; nothing more is written to it. Closing twice does nothing."""

@@ -52,15 +52,13 @@ class Planning(Waiting):
     Args:
         future: what to go on with when it has.
         identity: whose it is.
-        is_own: whether that is who the connection is of.
     """
 
-    __slots__ = ("identity", "is_own")
+    __slots__ = ("identity",)
 
-    def __init__(self, future: asyncio.Future[Finish], identity: Identity, *, is_own: bool) -> None:
+    def __init__(self, future: asyncio.Future[Finish], identity: Identity) -> None:
         super().__init__(future)
         self.identity = identity
-        self.is_own = is_own
 
 
 async def wait_for_plan(planned: Awaitable[Finish], longest_ms: int) -> Finish:

@@ -188,7 +188,7 @@ class Oversight:
         def end(connection: Connection) -> None:
             for id in ids_by_connection[connection]:
                 self._gateway.subscriptions.end(connection, id)
-            connection.perform(_session(connection).invalidated(ids_by_connection[connection]))
+            connection.invalidate(ids_by_connection[connection])
 
         closed = 0
         for connection in ids_by_connection:

@@ -18,7 +18,7 @@ from typing import Protocol
 from fanout.api import Planned
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
-from fanout.errors import BadRequest, ClientFault, SubscriptionEnded
+from fanout.errors import BadRequest, ClientFault
 from fanout.gateway.backlog import Backlogs, Reader
 from fanout.gateway.calls import describe_subscribe
 from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan, wait_for_plan
@@ -73,6 +73,10 @@ class Subscriber(Reader, Protocol):
     def acknowledge(self, id: str, token: int, position: str | None = None) -> None: ...
 
     def reject(self, id: str, token: int, fault: ClientFault) -> None: ...
+
+    def invalidate(self, ids: Iterable[str]) -> None:
+        """Tell the client that these are invalidated, which have been ended; the dialect may close the connection."""
+        ...
 
     @property
     def dialect(self) -> Dialect: ...
@@ -156,7 +160,10 @@ class Subscriptions:
         self._limits = limits
         self.invalidations = Invalidations()
         self.guests: dict[tuple[Subscriber, str], Identity] = {}
-        """Who is behind a subscription, by connection and id, where that is not who is behind the connection."""
+        """Who is behind a subscription, by connection and id, where that is not who is behind the connection.
+
+        Those that are being resolved included, but not those of which it is being decided whose they are.
+        """
         self.own_plans: dict[tuple[Subscriber, str], Plan] = {}
         """What a wish came to, by connection and id, where its group's plan does not stand for it."""
         self.guests_expire_at = math.inf
@@ -215,15 +222,14 @@ class Subscriptions:
         if isinstance(planned, Plan):
             self._subscribe(subscriber, wish, identity, planned)
         else:
-            self._await_plan(subscriber, wish, identity, planned, is_own=identity == subscriber.identity)
+            self._note_guest(subscriber, wish.id, identity)
+            self._await_plan(subscriber, wish, identity, planned)
 
     def _await_plan(
-        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish], *, is_own: bool
+        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish]
     ) -> None:
         planning = Planning(
-            asyncio.get_running_loop().create_task(wait_for_plan(planned, self._longest_resolving_ms)),
-            identity,
-            is_own=is_own,
+            asyncio.get_running_loop().create_task(wait_for_plan(planned, self._longest_resolving_ms)), identity
         )
         subscriber.subscriptions[wish.id] = planning
         self.invalidations.begin(planning)
@@ -241,21 +247,27 @@ class Subscriptions:
         if subscriber.subscriptions.get(wish.id) is not planning:
             return  # ended since its resolver did
         outcome = read_plan(planning, self._holds)
-        if isinstance(outcome, Plan) and self.invalidations.came_since(planning, outcome.field, outcome.invalidation):
-            outcome = SubscriptionEnded(CloseReason.INVALIDATED.text, error_type="SubscriptionInvalidated")
-        del subscriber.subscriptions[wish.id]
-        self.invalidations.end(planning)
+        is_invalidated = isinstance(outcome, Plan) and self.invalidations.came_since(
+            planning, outcome.field, outcome.invalidation
+        )
         identity = planning.identity
-        if isinstance(outcome, Plan) and planning.is_own and subscriber.identity not in (None, identity):
+        if not isinstance(outcome, Plan | ClientFault):  # the API has changed meanwhile
+            self.invalidations.end(planning)
+            self._await_plan(subscriber, wish, identity, outcome)
+            return
+        is_guest = (subscriber, wish.id) in self.guests
+        if isinstance(outcome, Plan) and not is_guest and subscriber.identity not in (None, identity):
             # The connection was renewed meanwhile, and its subscriptions with it.
             identity = subscriber.identity
             outcome = self._recheck(outcome, identity) or outcome
-        if isinstance(outcome, ClientFault):
+        self.end(subscriber, wish.id)
+        if is_invalidated:
+            self._metrics.subscriptions_ended[CloseReason.INVALIDATED.label] += 1
+            subscriber.invalidate([wish.id])
+        elif isinstance(outcome, ClientFault):
             self.reject(subscriber, wish.id, wish.token, outcome)
-        elif isinstance(outcome, Plan):
+        else:
             self._subscribe(subscriber, wish, identity, outcome)
-        else:  # the API has changed meanwhile
-            self._await_plan(subscriber, wish, identity, outcome, is_own=planning.is_own)
 
     def _subscribe(self, subscriber: Subscriber, wish: Subscribe, identity: Identity, plan: Plan) -> None:
         extensions = wish.request.extensions
@@ -280,9 +292,7 @@ class Subscriptions:
             self.own_plans[subscriber, wish.id] = plan
         if plan.invalidation is not None:
             self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
-        if identity is not subscriber.identity and identity != subscriber.identity:
-            self.guests[subscriber, wish.id] = identity
-            self.guests_expire_at = min(self.guests_expire_at, identity.expires_at)
+        self._note_guest(subscriber, wish.id, identity)
         if is_positioned or after is not None:
             go_live = functools.partial(self._begin_catching_up, subscriber, wish, group, plan.filter, after)
         else:
@@ -299,6 +309,8 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
+        if self.guests:
+            self.guests.pop((subscriber, id), None)
         if isinstance(ended, Waiting):
             ended.future.cancel()
             if isinstance(ended, Planning):
@@ -306,8 +318,6 @@ class Subscriptions:
             return
         if ended is not None:
             self.invalidations.discard(ended.group.field, subscriber, id)
-            if self.guests:
-                self.guests.pop((subscriber, id), None)
             if self.own_plans:
                 self.own_plans.pop((subscriber, id), None)
         if isinstance(ended, Subscription):
@@ -419,6 +429,11 @@ class Subscriptions:
         subscription = subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
         if subscriber.is_slow:
             self.backlogs.redirect(subscriber, subscription)
+
+    def _note_guest(self, subscriber: Subscriber, id: str, identity: Identity) -> None:
+        if identity is not subscriber.identity and identity != subscriber.identity:
+            self.guests[subscriber, id] = identity
+            self.guests_expire_at = min(self.guests_expire_at, identity.expires_at)
 
     def _check_limits(self, subscriber: Subscriber, identity: Identity) -> None:
         excess = self._limits.subscribe(subscriber, identity.subject)

@@ -41,7 +41,7 @@ async def test_errors_are_told_by_whose_fault_they_are(
 ) -> None:
     for fault in (
         read_decision(await settle(error), lambda _: True),
-        read_plan(Planning(await settle(error), ADA, is_own=True), lambda _: True),
+        read_plan(Planning(await settle(error), ADA), lambda _: True),
     ):
         assert isinstance(fault, ClientFault)
         assert fault.error_code == code
@@ -51,7 +51,7 @@ async def test_errors_are_told_by_whose_fault_they_are(
 
 async def test_a_plan_is_made_when_it_is_asked_for() -> None:
     made: list[str] = []
-    planning = Planning(await settle(lambda: made.append("made")), ADA, is_own=True)
+    planning = Planning(await settle(lambda: made.append("made")), ADA)
     assert isinstance(read_plan(planning, lambda _: False), Unauthorized)
     assert made == []
     read_plan(planning, lambda _: True)
@@ -62,7 +62,7 @@ async def test_a_plan_that_is_refused_at_last_is_a_fault() -> None:
     def refuse() -> Any:
         raise BadRequest("no such filter")
 
-    assert isinstance(read_plan(Planning(await settle(refuse), ADA, is_own=True), lambda _: True), BadRequest)
+    assert isinstance(read_plan(Planning(await settle(refuse), ADA), lambda _: True), BadRequest)
 
 
 async def test_what_takes_too_long_is_given_up() -> None:
@@ -73,6 +73,6 @@ async def test_what_takes_too_long_is_given_up() -> None:
 
 
 async def test_a_resolver_that_took_too_long_is_named_as_in_appsync() -> None:
-    fault = read_plan(Planning(await settle(TimeoutError()), ADA, is_own=True), lambda _: True)
+    fault = read_plan(Planning(await settle(TimeoutError()), ADA), lambda _: True)
     assert isinstance(fault, ClientFault)
     assert (fault.error_type, fault.message, fault.error_code) == ("ExecutionTimeout", "Execution timed out.", 504)

@@ -295,10 +295,10 @@ async def test_who_gives_a_position_gets_what_came_after_it_and_fits_the_filter(
 async def test_who_is_put_out_while_it_is_resolved_is_not_let_in(harness: Harness, resolver: ScriptedResolver) -> None:
     resolver.script = lambda invocation: Resolved(None, invalidation_filter=equal_to(**invocation.arguments))
     invalidate = harness.oversight.invalidate
-    async with harness.connect() as client:
+    async with harness.connect() as put_out, harness.connect() as client:
         resolver.may_end.clear()
         invalidate("onCreateMessage", {"roomId": "2"})  # before any began
-        await client.send_start("1", IN_ROOM, {"room": "1"})
+        await put_out.send_start("1", IN_ROOM, {"room": "1"})
         await wait_until_async(lambda: len(resolver.invocations) == 1)
         invalidate("onUpdateMessage", {"roomId": "2"})
         invalidate("onCreateMessage", {"roomId": "1"})
@@ -306,21 +306,39 @@ async def test_who_is_put_out_while_it_is_resolved_is_not_let_in(harness: Harnes
         await client.send_start("2", IN_ROOM, {"room": "2"})
         await wait_until_async(lambda: len(resolver.invocations) == 3)
         resolver.may_end.set()
-        answers = {}
-        for _ in "123":
-            answer = await client.receive()
-            answers[answer["id"]] = answer
-        assert {id: answer["type"] for id, answer in answers.items()} == {
-            "1": "error",
-            "late": "start_ack",
-            "2": "start_ack",
-        }
-        assert answers["1"]["payload"]["errors"] == [
+        answer = await put_out.receive()
+        assert answer["payload"]["errors"] == [
             {"errorType": "SubscriptionInvalidated", "message": "Subscription complete."}
         ]
+        await expect_close(put_out, CloseReason.INVALIDATED)
+        assert {(await client.receive())["type"] for _ in "12"} == {"start_ack"}
         assert not harness.subscriptions.invalidations._recent
         assert not harness.subscriptions.invalidations._resolving
         assert harness.metrics.subscriptions == 2
+        assert harness.metrics.subscriptions_ended[CloseReason.INVALIDATED.label] == 1
+
+
+@pytest.mark.parametrize("is_guest", [True, False])
+async def test_whose_identity_is_closed_while_it_is_resolved_is_not_let_in(
+    harness: Harness, resolver: ScriptedResolver, *, is_guest: bool
+) -> None:
+    resolver.may_end.clear()
+    async with harness.connect() as client:
+        await client.send_start("s", IN_ROOM, {"room": "1"}, key=OTHER_KEY if is_guest else API_KEY)
+        await wait_until_async(lambda: resolver.invocations)
+        subject = resolver.invocations[0].caller.identity.subject
+        ended = harness.oversight.close_identity(subject)
+        assert (ended.connections, ended.subscriptions) == (int(not is_guest), 1)
+        if is_guest:
+            assert (await client.receive())["payload"]["errors"][0]["errorType"] == "SubscriptionEnded"
+            # The id is free again.
+            resolver.may_end.set()
+            assert await client.start("s", IN_ROOM, {"room": "1"}) == {"type": "start_ack", "id": "s"}
+        else:
+            await expect_close(client, CloseReason.CLOSED_BY_OPERATOR)
+        await wait_until_async(lambda: resolver.given_up == 1)
+        assert harness.subscriptions.guests == {}
+        assert not harness.subscriptions.invalidations._resolving
 
 
 async def test_what_fails_by_a_former_api_is_resolved_anew(harness: Harness, resolver: ScriptedResolver) -> None:
