@@ -54,6 +54,16 @@
   const CREDENTIALS = ["authorization", "proxy-authorization", "x-api-key", "x-amz-security-token", "cookie"];
   const hideCredentials = (key, value) =>
     typeof value === "string" && CREDENTIALS.includes(key.toLowerCase()) ? "****" : value;
+  // The client's own, wherever they stand: in JSON text of a resolver's making, for instance.
+  const SHORTEST_CREDENTIAL = 8;
+  const hideIn = (text) => {
+    const headers = call.context.request?.headers ?? {};
+    for (const name of CREDENTIALS) {
+      const value = headers[name];
+      if (typeof value === "string" && value.length >= SHORTEST_CREDENTIAL) text = text.replaceAll(value, "****");
+    }
+    return text;
+  };
   const show = (value) => {
     if (typeof value === "string") return value;
     try {
@@ -67,7 +77,7 @@
     if (call.logs.length >= MAX_LOGS) return;
     let text = "";
     for (let index = 0; index < values.length && text.length < MAX_LOG_LENGTH; index++) {
-      text += (index ? " " : "") + show(values[index]);
+      text += (index ? " " : "") + hideIn(show(values[index]));
     }
     call.logs.push([level, text.slice(0, MAX_LOG_LENGTH)]);
   };
@@ -197,7 +207,7 @@
     return write("what response returned", invoke("response", context));
   };
 
-  const fail = (failure, stack) => `"failure":${write("", failure)},"stack":${write("", stack)}`;
+  const fail = (failure, stack) => `"failure":${write("", hideIn(failure))},"stack":${write("", stack)}`;
 
   // What was thrown, as fields of the envelope.
   const MAX_FAILURE = 2000, MAX_STACK = 4000;

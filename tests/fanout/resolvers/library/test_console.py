@@ -30,3 +30,14 @@ def test_credentials_in_headers_are_not_shown() -> None:
     logs = RUN.envelope("console.log(ctx.request, { Authorization: 't' }, [1])", request={"headers": headers})["logs"]
     hidden = orjson.dumps({"headers": dict.fromkeys(headers, "****") | {"accept": "a"}}).decode()
     assert logs == [["log", f'{hidden} {{"Authorization":"****"}} [1]']]
+
+
+def test_credentials_of_the_client_are_not_shown_in_texts_either() -> None:
+    headers = {"authorization": "Bearer ab.cd.ef", "cookie": "a=1"}
+    code = "console.log('x'.repeat(1800) + JSON.stringify(ctx.request) + 'y'.repeat(300))"
+    (_, text), *_ = RUN.envelope(code, request={"headers": headers})["logs"]
+    assert text.strip("xy") == '{"headers":{"authorization":"****","cookie":"a=1"}}'
+    logs = RUN.envelope("console.log(`as ${ctx.request.headers.authorization}`)", request={"headers": headers})["logs"]
+    assert logs == [["log", "as ****"]]
+    failure = "(() => { throw new Error(ctx.request.headers.authorization) })()"
+    assert RUN.error(failure, request={"headers": headers}) == "Error: ****"
