@@ -79,22 +79,25 @@ class HttpClients:
         Raises:
             httpx.HTTPError: nothing usable was answered.
         """
+        client = self._clients.get(source) or await self._make(source)
         if self._is_closed:
             raise httpx.ConnectError("the gateway ends")
-        client = self._clients.get(source) or await self._make(source)
         return await client.send(request, stream=True, follow_redirects=False)
 
     async def close(self) -> None:
         """End all connections; nothing is sent any more."""
         self._is_closed = True
-        for client in self._clients.values():
-            await client.aclose()
+        async with self._making:  # one that is being made is among them
+            for client in self._clients.values():
+                await client.aclose()
 
     async def _make(self, source: str) -> httpx.AsyncClient:
         async with self._making:
             if self._tls is None:
                 # In a thread: reading the authorities' certificates would hold up everybody on the event loop.
                 self._tls = await asyncio.to_thread(httpx.create_ssl_context)
+            if self._is_closed:
+                raise httpx.ConnectError("the gateway ends")
             if source not in self._clients:
                 # No cookies: they would carry one client's session into another's request.
                 no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))

@@ -343,6 +343,15 @@ async def test_requests_that_cannot_be_made(request_: Any, problem: str | None) 
         assert not server.requests
 
 
+async def test_a_client_that_is_being_made_when_all_end_sends_nothing() -> None:
+    clients = HttpClients()
+    sending = asyncio.ensure_future(clients.send("orders", httpx.Request("GET", "http://127.0.0.1:1/")))
+    await asyncio.sleep(0)
+    await clients.close()
+    with pytest.raises(httpx.ConnectError, match="the gateway ends"):
+        await sending
+
+
 async def test_further_hosts_have_to_be_allowed() -> None:
     async with open_source() as (_, other), open_source(allowed_hosts=(f"127.0.0.1:{other.port}",)) as (source, own):
         assert (await source.invoke({"method": "GET", "resourcePath": f"http://127.0.0.1:{other.port}/x"}))[
