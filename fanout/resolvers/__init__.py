@@ -13,7 +13,7 @@
     pool          all of them: who waits, whose turn it is, who is kept apart
     context       a request -> `ctx`
     resolver      the stages of a resolver: request, data source, response; pipelines
-    data_sources  the protocol of what a request goes to, and NONE
+    data_sources  the protocol of what a request goes to
     http_source   HTTP
     log           what they write, and how they fail
 

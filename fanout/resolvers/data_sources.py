@@ -1,7 +1,8 @@
-"""What a resolver's request goes to: the protocol, its errors, and NONE. Knows no runtime and no kind of source.
+"""What a resolver's request goes to: the protocol and its errors. Knows no runtime and no kind of source.
 
-A further kind of data source is a class with `invoke`, settings in `fanout.resolver_settings`, and a line in
-`build_sources`; neither sandboxes nor resolvers have to be touched.
+A further kind of data source is a class with `invoke`, settings in `fanout.resolver_settings`, and its line where
+`fanout.resolvers.runtime` makes sources; neither sandboxes nor resolvers have to be touched. NONE is no source: both
+handlers of a resolver on it are one call, and the library gives the one's `payload` to the other.
 """
 
 from __future__ import annotations
@@ -44,11 +45,3 @@ class DataSource(Protocol):
             InvalidRequest: see the class.
         """
         ...
-
-
-class NoneSource:
-    """NONE: gives back what it is given; resolvers on it are run in one go, without asking it."""
-
-    async def invoke(self, request: Any) -> Any:
-        """The request's `payload` (AppSync guide, "resolver-reference-none-js"); null where there is none."""
-        return request.get("payload") if isinstance(request, dict) else None

@@ -8,9 +8,10 @@ import pytest
 
 from tests.structure.sources import ROOT, list_modules
 
-# Run as programs or by other tools, and tested as such.
+# Programs, tested as such, and what holds nothing that runs.
 WITHOUT = {
     Path("fanout/__main__.py"): "one line; tests/system starts it",
+    Path("fanout/resolvers/data_sources.py"): "a protocol and its errors; tested with a resolver and a source",
     Path("loadtest/locustfile.py"): "locust loads it; tests/loadtest runs it headless",
 }
 
