@@ -3,8 +3,8 @@
     runtime       all of it for one API: what serves, and what served before a reload
     directory     a folder of ES modules -> which field is resolved by what, checked against the schema
     scanner       JavaScript text -> tokens, as far as finding statements takes it
-    modules       an ES module -> the body of a function that makes its handlers
-    checker       modules are run once when they are loaded, in a process of their own
+    rewriter      an ES module -> the body of a function that makes its handlers
+    checker       the top level of each module is run once when it is loaded, in a process of its own
     library/      `@aws-appsync/utils`, in JavaScript
     sandbox       one module in a QuickJS context of its own: a call in, an envelope out, limits on both
     answers       what the library has to ask the host about: time zones, filters

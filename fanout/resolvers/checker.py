@@ -1,7 +1,7 @@
-"""Checks modules where they can do no harm: in a process of its own, which ends when it has taken too long.
+"""Checks rewritten modules where they can do no harm: in a process of its own, which ends when it has taken too long.
 
-The top level of a module is code of the API's owner like its handlers; some of JavaScript's own functions cannot be
-interrupted, and would hold up the gateway that reloads.
+Checking a module is running its top level, code of the API's owner like its handlers; some of JavaScript's own
+functions cannot be interrupted, and would hold up the gateway that reloads.
 
     in   {"limits": {...}, "bodies": {file: function body}}
     out  {"handlers": [...]} for each module in order, or {"error": [message, line, column]} and the end
@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from fanout.errors import ConfigurationError
-from fanout.resolvers.modules import ModuleError, check_module
-from fanout.resolvers.sandbox import Limits
+from fanout.resolvers.answers import answer
+from fanout.resolvers.rewriter import ModuleError
+from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
 from fanout.resolvers.worker import confine, guard_seconds
 
 # A context and its library are made within it, too: about 15 ms on a slow machine.
@@ -29,11 +30,14 @@ _LONGEST_SECONDS: Final = 60.0
 
 
 def check_apart(bodies: Mapping[str, str], limits: Limits) -> dict[str, frozenset[str]]:
-    """See `check_modules`; in a process of its own, which takes 0.2 s to start. Blocks until it has ended.
+    """Check modules in a process of its own, which takes 0.2 s to start. Blocks until it has ended.
 
     Args:
         bodies: by file, from `rewrite_module`.
         limits: of each one's top level.
+
+    Returns:
+        The names of the functions that each exports, by file.
 
     Raises:
         ModuleError: of the first one that fails.
@@ -48,13 +52,13 @@ def check_apart(bodies: Mapping[str, str], limits: Limits) -> dict[str, frozense
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError(f"the resolvers cannot be checked: {error}") from None
-    answers = [orjson.loads(line) for line in done.stdout.splitlines()]
+    told = [orjson.loads(line) for line in done.stdout.splitlines()]
     handlers: dict[str, frozenset[str]] = {}
-    for file, answer in zip(bodies, answers, strict=False):
-        if "error" in answer:
-            message, line, column = answer["error"]
-            raise ModuleError(message, file=file, line=line, column=column)
-        handlers[file] = frozenset(answer["handlers"])
+    for file, line in zip(bodies, told, strict=False):
+        if "error" in line:
+            message, at, column = line["error"]
+            raise ModuleError(message, file=file, line=at, column=column)
+        handlers[file] = frozenset(line["handlers"])
     if len(handlers) < len(bodies):
         file = list(bodies)[len(handlers)]
         if done.returncode == -signal.SIGPROF:
@@ -63,7 +67,7 @@ def check_apart(bodies: Mapping[str, str], limits: Limits) -> dict[str, frozense
     return handlers
 
 
-def answer(given: Mapping[str, Any], out: BinaryIO) -> None:
+def check_all(given: Mapping[str, Any], out: BinaryIO) -> None:
     """Check modules in order, up to the first that fails."""
     limits = Limits(**given["limits"])
     for file, body in given["bodies"].items():
@@ -80,11 +84,28 @@ def answer(given: Mapping[str, Any], out: BinaryIO) -> None:
             return
 
 
+def check_module(body: str, file: str, limits: Limits) -> frozenset[str]:
+    """Compile one module and run its top level once, in this process.
+
+    Returns:
+        The names of the functions that it exports.
+
+    Raises:
+        ModuleError: it does not compile, its top level fails or exceeds a limit.
+    """
+    try:
+        return Sandbox(body, limits, answer).handlers
+    except LimitExceeded as error:
+        raise ModuleError(f"the module's top level exceeds its {error} limit", file=file) from None
+    except SandboxError as error:
+        raise ModuleError(error.message, file=file, line=error.line, column=error.column) from None
+
+
 def main() -> None:
     """Check what standard input holds."""
     confine()
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    answer(orjson.loads(sys.stdin.buffer.read()), sys.stdout.buffer)
+    check_all(orjson.loads(sys.stdin.buffer.read()), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

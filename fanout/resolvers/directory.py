@@ -27,7 +27,7 @@ from graphql import GraphQLObjectType
 from fanout.errors import ConfigurationError, ConfigurationErrors
 from fanout.resolver_settings import NONE, FunctionSettings, ResolverSettings
 from fanout.resolvers.checker import check_apart
-from fanout.resolvers.modules import rewrite_module
+from fanout.resolvers.rewriter import rewrite_module
 from fanout.resolvers.sandbox import Limits
 from fanout.schema import ApiSchema
 from fanout.settings import Settings

@@ -32,7 +32,7 @@ class Pool:
     """Processes for the modules of one API.
 
     Args:
-        bodies: function bodies by module name, see `fanout.resolvers.modules`.
+        bodies: function bodies by module name, see `fanout.resolvers.rewriter`.
         limits: of each call.
         processes: how many work at once; there is one more.
         max_waiting: more calls than this are refused.

@@ -13,13 +13,12 @@ line and column, so that what JavaScript says of places is true of the file:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from fanout.errors import ConfigurationError
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError, note_uses
+from fanout.resolvers.sandbox import note_uses
 from fanout.resolvers.scanner import Bracket, Kind, ScanError, Token, scan
 
 UTILS: Final = "@aws-appsync/utils"
@@ -57,56 +56,13 @@ def rewrite_module(source: str, file: str) -> str:
     """
     source = source.removeprefix("\ufeff")
     if source.startswith("#!"):
-        end = re.search(r"\n|$", source)
-        assert end is not None
-        source = _blank(source[: end.start()]) + source[end.start() :]
+        first, newline, rest = source.partition("\n")
+        source = _blank(first) + newline + rest
     try:
         return _Rewriting(source).run()
     except ScanError as error:
         line, column = _locate(source, error.offset)
         raise ModuleError(error.message, file=file, line=line, column=column) from None
-
-
-def check_module(body: str, file: str, limits: Limits | None = None) -> frozenset[str]:
-    """Compile a rewritten module, and run its top level once.
-
-    Args:
-        body: from `rewrite_module`.
-        file: its name in errors.
-        limits: of its top level.
-
-    Returns:
-        The names of the functions that it exports.
-
-    Raises:
-        ModuleError: it does not compile, its top level fails or exceeds a limit.
-    """
-    try:
-        return Sandbox(body, limits or Limits(), _refuse).handlers
-    except LimitExceeded as error:
-        raise ModuleError(f"the module's top level exceeds its {error} limit", file=file) from None
-    except SandboxError as error:
-        raise ModuleError(error.message, file=file, line=error.line, column=error.column) from None
-
-
-def check_modules(bodies: Mapping[str, str], limits: Limits | None = None) -> dict[str, frozenset[str]]:
-    """`check_module` for many.
-
-    Args:
-        bodies: by file, from `rewrite_module`.
-        limits: of each one's top level.
-
-    Returns:
-        The names of the functions that each exports, by file.
-
-    Raises:
-        ModuleError: of the first one that fails.
-    """
-    return {file: check_module(body, file, limits) for file, body in bodies.items()}
-
-
-def _refuse(question: list[Any]) -> dict[str, Any]:
-    return {"error": f"{question[0]} can be asked in handlers only", "type": "Code"}
 
 
 class _Rewriting:
@@ -211,7 +167,7 @@ class _Rewriting:
         return local
 
     def _read_list(self) -> dict[str, str]:
-        """`{ util as u, runtime }`: local names by imported ones; a name imported twice is refused."""
+        """`{ util as u, runtime }`: local names by imported ones."""
         self._expect("{")
         wanted: dict[str, str] = {}
         while self._peek().text != "}":
@@ -223,15 +179,13 @@ class _Rewriting:
             local = self._read_name() if self._skip("as") else name
             if name == "util":
                 self._utils.add(local)
-            # The same one under two names is destructured twice.
-            wanted = {**wanted, name: local} if name not in wanted else self._import_again(wanted, name, local)
+            if name in wanted:  # once more, by another name
+                self._imports.append(f"const {local}=__import({_quote(UTILS)})[{_quote(name)}];")
+            else:
+                wanted[name] = local
             if not self._skip(","):
                 break
         self._expect("}")
-        return wanted
-
-    def _import_again(self, wanted: dict[str, str], name: str, local: str) -> dict[str, str]:
-        self._imports.append(f"const {local}=__import({_quote(UTILS)})[{_quote(name)}];")
         return wanted
 
     def _check_source(self) -> None:

@@ -112,7 +112,7 @@ class Sandbox:
     Making one takes about 8 ms, most of it to read the library, and 0.7 MB.
 
     Args:
-        body: the module as a function body, see `fanout.resolvers.modules`.
+        body: the module as a function body, see `fanout.resolvers.rewriter`.
         limits: of each call, and of loading.
         answer: answers the library's questions.
         now: seconds since 1970.

@@ -21,8 +21,8 @@ import httpx
 import orjson
 import uvloop
 
-from fanout.resolvers.modules import rewrite_module
 from fanout.resolvers.pool import Pool
+from fanout.resolvers.rewriter import rewrite_module
 from fanout.resolvers.sandbox import Limits, Sandbox
 from loadtest.measure import read_resident_bytes
 from tests.served import API_KEY, PUBLISHER_KEY, Served, connect_appsync, serve, wait_until

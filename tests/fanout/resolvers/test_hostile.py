@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from fanout.resolvers.modules import rewrite_module
+from fanout.resolvers.rewriter import rewrite_module
 from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
 from tests.fanout.resolvers.running import answer_itself, call, load
 

@@ -18,8 +18,8 @@ import uvloop
 
 from fanout.errors import Unavailable
 from fanout.resolvers.child import Call
-from fanout.resolvers.modules import rewrite_module
 from fanout.resolvers.pool import Pool
+from fanout.resolvers.rewriter import rewrite_module
 from fanout.resolvers.sandbox import LimitExceeded, Limits
 from tests.served import wait_until, wait_until_async
 
