@@ -1,4 +1,4 @@
-"""Which subscriptions an operator's payload invalidates. Knows filters and who subscribed, no connection's inside.
+"""Which subscriptions a payload invalidates, of an operator or of a mutation's resolver. Knows no connection's inside.
 
 An invalidation filter is a subscription's own, not its group's: subscribers of one room share a group, and each may
 be invalidated alone. So it stands in an index beside the groups, and delivering costs nothing for it. Only

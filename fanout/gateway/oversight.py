@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from math import inf
 
 from fanout.engine import Group, Registry
 from fanout.errors import BadRequest, ClientFault, SubscriptionEnded, Unauthorized
@@ -166,17 +165,15 @@ class Oversight:
     @property
     def guests_expire_at(self) -> float:
         """When to call `end_expired_guests`, in seconds since 1970; infinity for never."""
-        return self._gateway.subscriptions.guests_expire_at
+        return self._gateway.subscriptions.guests.expire_at
 
     def end_expired_guests(self, now: float) -> Ended:
         """End the subscriptions on connections of others whose credentials have expired.
 
         A connection whose own credentials expire is closed by its own clock.
         """
-        ended = self._end_guests(lambda identity: identity.expires_at <= now, Unauthorized(), _EXPIRED)
-        subscriptions = self._gateway.subscriptions
-        subscriptions.guests_expire_at = min((each.expires_at for each in subscriptions.guests.values()), default=inf)
-        return Ended(subscriptions=ended)
+        expired = self._gateway.subscriptions.guests.find_expired(now)
+        return Ended(subscriptions=self._end_guests(expired, Unauthorized(), _EXPIRED))
 
     def invalidate(self, field: str, payload: object) -> Ended:
         """End the subscriptions on a field whose invalidation filters match a payload (parsed JSON)."""
@@ -258,7 +255,7 @@ class Oversight:
         for connection in self._gateway.connections:
             for subscription_id, held in connection.subscriptions.items():
                 plan = subscriptions.plan_of(connection, subscription_id, held)
-                identity = guests.get((connection, subscription_id), connection.identity)
+                identity = guests.get(connection, subscription_id) or connection.identity
                 if plan is None or identity is None:
                     continue  # it is being decided whose it is: by the new rules
                 # All of these plans and identities live, so that no two have the same id.
@@ -314,15 +311,13 @@ class Oversight:
             subscriptions += len(connection.subscriptions)
             self._perform(connection, close)
         if is_meant is not None and fault is not None:
-            subscriptions += self._end_guests(is_meant, fault, label)
+            subscriptions += self._end_guests(self._gateway.subscriptions.guests.find(is_meant), fault, label)
         return Ended(len(connections), subscriptions)
 
-    def _end_guests(self, is_meant: Callable[[Identity], bool], fault: ClientFault, label: str) -> int:
-        guests = self._gateway.subscriptions.guests
-        meant = [place for place, identity in guests.items() if is_meant(identity)]
-        for subscriber, id in meant:
+    def _end_guests(self, places: list[tuple[Subscriber, str]], fault: ClientFault, label: str) -> int:
+        for subscriber, id in places:
             self._end(subscriber, id, fault, label)  # type: ignore[arg-type]  # as in `invalidate`
-        return len(meant)
+        return len(places)
 
     def _end(self, connection: Connection, id: str, fault: ClientFault, label: str) -> None:
         if id not in connection.subscriptions:

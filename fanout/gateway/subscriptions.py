@@ -1,4 +1,4 @@
-"""From a client's wish to a live subscription: authorize, plan, register, acknowledge. The control path.
+"""From a plan to a live subscription, and to its end: register, acknowledge, go live. The control path.
 
 Promise 1 (live before ack) is kept here: a subscriber is acknowledged in the same step of the event loop in
 which it becomes live, and not before every router can see the buckets of its group. One that asks for positions, or
@@ -11,34 +11,26 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
-from fanout.api import Planned
 from fanout.engine import CatchUp, Group, Joining, Pending, Registry, Subscription, Token
 from fanout.engine.registry import JoinParts
 from fanout.errors import BadRequest, ClientFault
 from fanout.gateway.backlog import Backlogs, Reader
-from fanout.gateway.calls import describe_subscribe
-from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan, wait_for_plan
+from fanout.gateway.decisions import Holds, Waiting
+from fanout.gateway.guests import Guests
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
 from fanout.gateway.overflow import Keeper, name_policy
+from fanout.gateway.starts import Authorize, Planner, Recheck, Starts
 from fanout.metrics import Metrics
-from fanout.model import Bucket, Call, CloseReason, DialectName, Identity, Overflow, OverflowPolicy, SubscribeRequest
+from fanout.model import Bucket, CloseReason, DialectName, Identity, Overflow, OverflowPolicy
 from fanout.planning import Plan
 from fanout.protocol import Dialect, Subscribe, join_parts, join_parts_deflated
 from filters import Filter
 
 logger = logging.getLogger("fanout.gateway")
-
-Planner = Callable[[SubscribeRequest, Identity], Planned]
-"""What is subscribed to; raises ClientFault, or what it returns to be awaited and called does."""
-Authorize = Callable[[Call], Identity | Awaitable[Identity]]
-"""Who wants to subscribe; raises Unauthorized, or its awaitable does."""
-Recheck = Callable[[Plan, Identity], ClientFault | None]
-"""What keeps a subscription that was planned before from going on for an identity; None: nothing."""
 
 
 class BucketDirectory(Protocol):
@@ -95,7 +87,7 @@ class Subscriber(Reader, Protocol):
 class _Joiner(Joining):
     """A subscriber that catches up."""
 
-    __slots__ = ("_id", "_subscriber", "_subscriptions", "_token")
+    __slots__ = ("_subscriber", "_subscriptions", "_wish")
 
     def __init__(
         self,
@@ -107,18 +99,16 @@ class _Joiner(Joining):
         subscriptions: Subscriptions,
     ) -> None:
         super().__init__(group, filter, wish.id_bytes, after)
-        self._id = wish.id
-        self._token = wish.token
+        self._wish = wish
         self._subscriber = subscriber
         self._subscriptions = subscriptions
 
     def begin(self, position: bytes) -> None:
         told = position.decode() if self.group.is_positioned else None
-        self._subscriber.acknowledge(self._id, self._token, told)
+        self._subscriber.acknowledge(self._wish.id, self._wish.token, told)
 
     def refuse(self, fault: ClientFault) -> None:
-        self._subscriptions.end(self._subscriber, self._id)
-        self._subscriptions.reject(self._subscriber, self._id, self._token, fault)
+        self._subscriptions.refuse(self._subscriber, self._wish, fault)
 
     def write(self, data: bytes) -> None:
         self._subscriber.write(data)
@@ -128,7 +118,7 @@ class _Joiner(Joining):
         return self._subscriber.is_congested
 
     def go_live(self) -> None:
-        self._subscriptions.make_live(self._subscriber, self._id, self)
+        self._subscriptions.make_live(self._subscriber, self._wish.id, self)
 
     def miss(self, reason: str) -> None:
         self._subscriber.close(CloseReason.EVENTS_MISSED, f"{CloseReason.EVENTS_MISSED.text} ({reason})")
@@ -153,27 +143,28 @@ class Subscriptions:
         longest_resolving_ms: int,
     ) -> None:
         self._registry = registry
-        self._authorize = authorize
-        self._plan = plan
         self._directory = directory
         self._metrics = metrics
-        self._limits = limits
         self.invalidations = Invalidations()
-        self.guests: dict[tuple[Subscriber, str], Identity] = {}
-        """Who is behind a subscription, by connection and id, where that is not who is behind the connection.
-
-        Those that are being resolved included, but not those of which it is being decided whose they are.
-        """
+        self.guests = Guests()
         self.own_plans: dict[tuple[Subscriber, str], Plan] = {}
         """What a wish came to, by connection and id, where its group's plan does not stand for it."""
-        self.guests_expire_at = math.inf
-        """No guest's credentials end before, in seconds since 1970."""
         self.backlogs = backlogs
         self._catch_up = catch_up
         self._read_token = read_token
         self._recheck = recheck
-        self._holds = holds
-        self._longest_resolving_ms = longest_resolving_ms
+        self._starts = Starts(
+            authorize,
+            plan,
+            recheck,
+            holds,
+            limits,
+            longest_resolving_ms,
+            self.invalidations,
+            self.guests,
+            metrics,
+            self._subscribe,
+        )
         self._registering: dict[Group, asyncio.Task[None]] = {}
         self._framings: dict[tuple[DialectName, bool, bool], tuple[str, JoinParts]] = {}
 
@@ -183,91 +174,7 @@ class Subscriptions:
         A client's mistake is answered as a rejection. Never waits; a group's first subscriber costs one task
         and its share of one Redis round trip, all others a few dict operations.
         """
-        try:
-            decision = self._authorize(describe_subscribe(wish.request, subscriber.peer_address))
-        except ClientFault as fault:
-            self.reject(subscriber, wish.id, wish.token, fault)
-            return
-        if isinstance(decision, Identity):
-            self._start(subscriber, wish, decision)
-        else:
-            deciding = asyncio.ensure_future(decision)
-            subscriber.subscriptions[wish.id] = Deciding(deciding)
-            deciding.add_done_callback(functools.partial(self._decided, subscriber, wish))
-
-    def _decided(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
-        if not deciding.cancelled():
-            # Many may have waited for one answer: each takes its turn, as if it came now.
-            subscriber.take_turn(functools.partial(self._settle, subscriber, wish, deciding))
-
-    def _settle(self, subscriber: Subscriber, wish: Subscribe, deciding: asyncio.Future[Identity]) -> None:
-        outcome = read_decision(deciding, self._holds)
-        held = subscriber.subscriptions.get(wish.id)
-        if not isinstance(held, Deciding) or held.future is not deciding:
-            return  # ended since it was decided
-        del subscriber.subscriptions[wish.id]
-        if isinstance(outcome, Identity):
-            self._start(subscriber, wish, outcome)
-        else:
-            self.reject(subscriber, wish.id, wish.token, outcome)
-
-    def _start(self, subscriber: Subscriber, wish: Subscribe, identity: Identity) -> None:
-        try:
-            if self._limits.is_active:
-                self._check_limits(subscriber, identity)
-            planned = self._plan(wish.request, identity)
-        except ClientFault as fault:
-            self.reject(subscriber, wish.id, wish.token, fault)
-            return
-        if isinstance(planned, Plan):
-            self._subscribe(subscriber, wish, identity, planned)
-        else:
-            self._note_guest(subscriber, wish.id, identity)
-            self._await_plan(subscriber, wish, identity, planned)
-
-    def _await_plan(
-        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish]
-    ) -> None:
-        planning = Planning(
-            asyncio.get_running_loop().create_task(wait_for_plan(planned, self._longest_resolving_ms)), identity
-        )
-        subscriber.subscriptions[wish.id] = planning
-        self.invalidations.begin(planning)
-        planning.future.add_done_callback(functools.partial(self._planned, subscriber, wish, planning))
-
-    def _planned(
-        self, subscriber: Subscriber, wish: Subscribe, planning: Planning, future: asyncio.Future[Finish]
-    ) -> None:
-        if not future.cancelled():
-            future.exception()  # seen, since nobody looks if the client goes before it is its turn
-            # Many end at once after an outage: each takes its turn, as if it came now.
-            subscriber.take_turn(functools.partial(self._settle_plan, subscriber, wish, planning))
-
-    def _settle_plan(self, subscriber: Subscriber, wish: Subscribe, planning: Planning) -> None:
-        if subscriber.subscriptions.get(wish.id) is not planning:
-            return  # ended since its resolver did
-        outcome = read_plan(planning, self._holds)
-        is_invalidated = isinstance(outcome, Plan) and self.invalidations.came_since(
-            planning, outcome.field, outcome.invalidation
-        )
-        identity = planning.identity
-        if not isinstance(outcome, Plan | ClientFault):  # the API has changed meanwhile
-            self.invalidations.end(planning)
-            self._await_plan(subscriber, wish, identity, outcome)
-            return
-        is_guest = (subscriber, wish.id) in self.guests
-        if isinstance(outcome, Plan) and not is_guest and subscriber.identity not in (None, identity):
-            # The connection was renewed meanwhile, and its subscriptions with it.
-            identity = subscriber.identity
-            outcome = self._recheck(outcome, identity) or outcome
-        self.end(subscriber, wish.id)
-        if is_invalidated:
-            self._metrics.subscriptions_ended[CloseReason.INVALIDATED.label] += 1
-            subscriber.invalidate([wish.id])
-        elif isinstance(outcome, ClientFault):
-            self.reject(subscriber, wish.id, wish.token, outcome)
-        else:
-            self._subscribe(subscriber, wish, identity, outcome)
+        self._starts.begin(subscriber, wish)
 
     def _subscribe(self, subscriber: Subscriber, wish: Subscribe, identity: Identity, plan: Plan) -> None:
         extensions = wish.request.extensions
@@ -276,7 +183,7 @@ class Subscriptions:
             _check_overflow(overflow, plan)
             after = None if extensions.after is None else self._read_token(extensions.after)
         except ClientFault as fault:
-            self.reject(subscriber, wish.id, wish.token, fault)
+            self._starts.reject(subscriber, wish, fault)
             return
         is_positioned = extensions.wants_positions
         framing, join = self._choose_framing(subscriber.dialect, subscriber.can_be_sent_deflated, is_positioned)
@@ -292,7 +199,7 @@ class Subscriptions:
             self.own_plans[subscriber, wish.id] = plan
         if plan.invalidation is not None:
             self.invalidations.add(plan.field, plan.invalidation, subscriber, wish.id)
-        self._note_guest(subscriber, wish.id, identity)
+        self.guests.note(subscriber, wish.id, identity)
         if is_positioned or after is not None:
             go_live = functools.partial(self._begin_catching_up, subscriber, wish, group, plan.filter, after)
         else:
@@ -309,12 +216,9 @@ class Subscriptions:
     def end(self, subscriber: Subscriber, id: str) -> None:
         """End a subscription, live or pending. Nothing happens for an id that has ended already."""
         ended = subscriber.subscriptions.pop(id, None)
-        if self.guests:
-            self.guests.pop((subscriber, id), None)
+        self.guests.forget(subscriber, id)
         if isinstance(ended, Waiting):
-            ended.future.cancel()
-            if isinstance(ended, Planning):
-                self.invalidations.end(ended)
+            self._starts.give_up(ended)
             return
         if ended is not None:
             self.invalidations.discard(ended.group.field, subscriber, id)
@@ -349,7 +253,7 @@ class Subscriptions:
         faults: dict[int, ClientFault | None] = {}  # by id: all of these plans live when this begins, none comes
         for subscription_id, held in list(subscriber.subscriptions.items()):
             plan = self.plan_of(subscriber, subscription_id, held)
-            if plan is None or (subscriber, subscription_id) in self.guests:
+            if plan is None or self.guests.get(subscriber, subscription_id) is not None:
                 continue
             if id(plan) not in faults:
                 faults[id(plan)] = self._recheck(plan, identity)
@@ -379,10 +283,10 @@ class Subscriptions:
             elif isinstance(subscription, Joining):
                 self._catch_up.wake()
 
-    def reject(self, subscriber: Subscriber, id: str, token: int, fault: ClientFault) -> None:
-        """Tell a client its mistake."""
-        self._metrics.refusals[fault.error_type] += 1
-        subscriber.reject(id, token, fault)
+    def refuse(self, subscriber: Subscriber, wish: Subscribe, fault: ClientFault) -> None:
+        """End what was to catch up, and tell the client its mistake."""
+        self.end(subscriber, wish.id)
+        self._starts.reject(subscriber, wish, fault)
 
     def make_live(self, subscriber: Subscriber, id: str, joining: Joining) -> None:
         """Make one live that has caught up and was acknowledged before."""
@@ -429,16 +333,6 @@ class Subscriptions:
         subscription = subscriber.subscriptions[id] = self._registry.add(group, id_bytes, subscriber.write)
         if subscriber.is_slow:
             self.backlogs.redirect(subscriber, subscription)
-
-    def _note_guest(self, subscriber: Subscriber, id: str, identity: Identity) -> None:
-        if identity is not subscriber.identity and identity != subscriber.identity:
-            self.guests[subscriber, id] = identity
-            self.guests_expire_at = min(self.guests_expire_at, identity.expires_at)
-
-    def _check_limits(self, subscriber: Subscriber, identity: Identity) -> None:
-        excess = self._limits.subscribe(subscriber, identity.subject)
-        if excess is not None:
-            raise excess.to_fault()
 
     def _begin_catching_up(
         self, subscriber: Subscriber, wish: Subscribe, group: Group, filter: Filter, after: Token | None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import pytest
 import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
 
 from fanout.api import Api
 from fanout.auth import ApiKeys, Authorizer, Decision
@@ -29,9 +32,12 @@ from fanout.metrics import Metrics
 from fanout.model import Bucket, Call, CloseReason, Event, Identity
 from fanout.schema import load_chat_schema
 from fanout.settings import Settings
+from tests.scripted_resolver import ScriptedResolver, by_room
 from tests.served import API_KEY, AppSyncClient, connect_appsync, open_appsync
 
 OTHER_KEY = "da2-test-other-key"
+IN_ROOM = "subscription On($room: ID) { onCreateMessage(roomId: $room) { id } }"
+FIELD = ("Subscription", "onCreateMessage")
 
 
 class Directory:
@@ -238,3 +244,50 @@ async def build_harness() -> AsyncIterator[Any]:
 @pytest.fixture
 async def harness(build_harness: Any) -> Harness:
     return await build_harness()
+
+
+class OtherClient:
+    """A client of another dialect than AppSync's."""
+
+    def __init__(self, socket: ClientConnection, start: str) -> None:
+        self._socket = socket
+        self._start = start
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self._socket.send(orjson.dumps(message).decode())
+
+    async def send_start(self, id: str, query: str, variables: dict[str, Any]) -> None:
+        await self.send({"id": id, "type": self._start, "payload": {"query": query, "variables": variables}})
+
+    async def start(self, id: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        await self.send_start(id, query, variables)
+        return await self.receive(id)
+
+    async def receive(self, id: str) -> dict[str, Any]:
+        """The next message for this subscription."""
+        while True:
+            message: dict[str, Any] = orjson.loads(await asyncio.wait_for(self._socket.recv(), 20))
+            if message.get("id") == id:
+                return message
+
+
+@asynccontextmanager
+async def open_other(harness: Harness, dialect: str, token: str = "") -> AsyncIterator[OtherClient]:
+    name, start = ("graphql-transport-ws", "subscribe") if dialect == "transport_ws" else ("graphql-ws", "start")
+    url = harness.url.replace("http", "ws") + "/graphql"
+    async with connect(url, subprotocols=[name]) as socket:  # type: ignore[list-item]
+        client = OtherClient(socket, start)
+        await client.send({"type": "connection_init", "payload": {"x-api-key": API_KEY, "Authorization": token}})
+        assert orjson.loads(await socket.recv())["type"] == "connection_ack"
+        yield client
+
+
+@pytest.fixture
+async def resolver(harness: Harness) -> ScriptedResolver:
+    resolver = ScriptedResolver(by_room)
+    harness.api.become(Api(load_chat_schema(), harness.settings, resolvers={FIELD: resolver}))
+    return resolver
+
+
+def serve_anew(harness: Harness, *resolvers: ScriptedResolver) -> Api:
+    return Api(load_chat_schema(), harness.settings, resolvers=dict.fromkeys([FIELD], *resolvers) if resolvers else {})

@@ -153,7 +153,7 @@ async def test_starts_that_are_decided_late_take_turns(
     loop = asyncio.get_running_loop()
     clock_s = turn = 0
     turns: list[int] = []
-    begin = harness.subscriptions._start
+    begin = harness.subscriptions._starts._begin_planning
 
     def count() -> None:
         nonlocal turn
@@ -173,7 +173,7 @@ async def test_starts_that_are_decided_late_take_turns(
             await client.send("subscribe", id=id, payload={"query": MINE})
         await wait_until_async(lambda: len(issuer.calls) == 6)
         monkeypatch.setattr(harness.gateway.turns, "_clock", lambda: clock_s)
-        monkeypatch.setattr(harness.subscriptions, "_start", start)
+        monkeypatch.setattr(harness.subscriptions._starts, "_begin_planning", start)
         issuer.may_answer.set()
         count()
         await wait_until_async(lambda: harness.metrics.subscriptions == 5)
@@ -298,7 +298,7 @@ async def test_a_renewal_looks_once_at_each_group(harness: Harness, monkeypatch:
         for id in "abcdef":
             await client.send("subscribe", id=id, payload={"query": MINE})
         await wait_until_async(lambda: harness.metrics.subscriptions == 6)
-        harness.subscriptions.guests.clear()
+        harness.subscriptions.guests._identities.clear()
         monkeypatch.setattr(harness.subscriptions, "_recheck", lambda plan, identity: looked.append(plan))
         await client.init("fresher")
         assert await client.receive() == {"type": "connection_ack"}
