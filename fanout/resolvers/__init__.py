@@ -1,7 +1,8 @@
 """Resolvers in AppSync's JavaScript, APPSYNC_JS: files of the API's owner, run where they can do no harm.
 
     runtime       all of it for one API: what serves, and what served before a reload
-    directory     a folder of ES modules -> which field is resolved by what, checked against the schema
+    definitions   what resolves a field: modules, functions, pipelines
+    directory     a folder of ES modules -> definitions, checked against the schema
     scanner       JavaScript text -> tokens, as far as finding statements takes it
     rewriter      an ES module -> the body of a function that makes its handlers
     checker       the top level of each module is run once when it is loaded, in a process of its own

@@ -12,7 +12,7 @@ from typing import Final
 
 from fanout.log_limit import LogLimit, tell_held_back
 from fanout.resolvers.data_sources import DataSourceError
-from fanout.resolvers.directory import Module
+from fanout.resolvers.definitions import Module
 from fanout.resolvers.sandbox import find_place
 
 logger = logging.getLogger("fanout.resolvers")

@@ -21,7 +21,7 @@ from fanout.metrics import Metrics
 from fanout.resolver_settings import NONE
 from fanout.resolvers.context import ContextBuilder, make_json_safe
 from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRequest
-from fanout.resolvers.directory import Function, Module, Pipeline
+from fanout.resolvers.definitions import Function, Module, Pipeline
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.sandbox import LimitExceeded
 from fanout.schema import NO_HEADERS, Invalidate, Invocation, Resolved, ResolverFault

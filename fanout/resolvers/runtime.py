@@ -14,7 +14,8 @@ from typing import Final
 from fanout.errors import ConfigurationError
 from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSource
-from fanout.resolvers.directory import ResolverCode, compute_version, read_directory, read_limits
+from fanout.resolvers.definitions import ResolverCode, compute_version
+from fanout.resolvers.directory import read_directory, read_limits
 from fanout.resolvers.http_source import HttpClients, HttpSource
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.pool import Pool

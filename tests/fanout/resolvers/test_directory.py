@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fanout.errors import ConfigurationError, ConfigurationErrors
-from fanout.resolvers.directory import Function, Pipeline, compute_version, list_modules, read_directory
+from fanout.resolvers.definitions import Function, Pipeline, list_modules
+from fanout.resolvers.directory import read_directory
 from fanout.settings import Settings
-from tests.fanout.resolvers.written import SCHEMA, UNIT, read, write
+from tests.fanout.resolvers.written import SCHEMA, UNIT, read
 
 ORDERS = {"orders": {"type": "HTTP", "endpoint": "https://orders.example.com"}}
 PIPELINE = {"Mutation.create": {"functions": ["check", {"name": "store", "data_source": "orders"}]}}
@@ -177,25 +178,3 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "Query.a.js").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match=r"Query\.a\.js: the resolver is not UTF-8 text"):
         read_directory(tmp_path, Settings(), SCHEMA)
-
-
-def test_a_version_changes_with_what_a_resolver_does_and_with_nothing_else(tmp_path: Path) -> None:
-    modules = {"Mutation.create/check.js": UNIT, "functions/store.js": UNIT, "Query.a.js": UNIT}
-
-    def compute(**settings: Any) -> str:
-        given = {"resolver": PIPELINE, "data_source": ORDERS} | settings
-        code = read_directory(tmp_path, Settings.model_validate(given), SCHEMA)
-        return compute_version(code.fields["Mutation", "create"], Settings.model_validate(given))
-
-    write(tmp_path, modules)
-    version = compute()
-    write(tmp_path, {"Query.a.js": UNIT + "// another field"})
-    assert compute(resolver_processes=7) == version
-    changed = [
-        compute(environment_variables={"TABLE": "t"}),
-        compute(data_source={"orders": {"type": "HTTP", "endpoint": "https://other.example.com"}}),
-        compute(resolver={"Mutation.create": {"functions": ["store", "check"]}}, data_source={}),
-    ]
-    write(tmp_path, {"functions/store.js": UNIT + "// changed"})
-    changed.append(compute())
-    assert len({version, *changed}) == 5

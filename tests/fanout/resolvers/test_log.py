@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from fanout.resolvers.data_sources import DataSourceError
-from fanout.resolvers.directory import Module
+from fanout.resolvers.definitions import Module
 from fanout.resolvers.log import ResolverLog, escape
 from fanout.resolvers.sandbox import LINES_BEFORE_BODY
 

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from fanout.model import AuthMode, Identity
-from fanout.resolvers.directory import ResolverCode, read_directory
+from fanout.resolvers.definitions import ResolverCode
+from fanout.resolvers.directory import read_directory
 from fanout.resolvers.sandbox import Limits, Sandbox
 from fanout.schema import Caller, Invocation, SelectionText, parse_schema
 from fanout.settings import Settings
