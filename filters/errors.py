@@ -8,8 +8,10 @@ for: amplify-js, `datastore/src/sync/processors/subscription.ts`; the rest of ea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 _LONGEST_QUOTE = 60
+_MOST_NAMES = 3
 
 
 class FilterError(ValueError):
@@ -60,3 +62,12 @@ def quote(value: object) -> str:
     if isinstance(value, Mapping):
         return "an object"
     return "a list" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+
+
+def quote_shape(value: object) -> str:
+    """As `quote`, for where an object was expected: of another object its first names, since they tell what it is."""
+    if not isinstance(value, Mapping):
+        return quote(value)
+    names = ", ".join(quote(name) for name in islice(value, _MOST_NAMES))
+    more = ", ..." if len(value) > _MOST_NAMES else ""
+    return f"one of {names}{more}" if names else "an empty one"

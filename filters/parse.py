@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filters.errors import FilterError, quote
+from filters.errors import FilterError, quote, quote_shape
 from filters.model import APPSYNC_LIMITS, MATCH_ALL, Condition, Filter, FilterLimits, Path, parse_path
 from filters.operators import Operator, Scalar, parse_operator
 
@@ -65,7 +65,7 @@ def build_equality_filter(values: Mapping[str, Scalar], limits: FilterLimits = A
 
 def _only_key(obj: object, key: str) -> object:
     if not isinstance(obj, Mapping) or list(obj) != [key]:
-        raise FilterError(f'filter: expected an object {{"{key}": [...]}}, not {quote(obj)}')
+        raise FilterError(f'filter: expected an object {{"{key}": [...]}}, not {quote_shape(obj)}')
     return obj[key]
 
 
@@ -89,7 +89,7 @@ def _parse_group(entries: list[Any], limits: FilterLimits) -> Iterator[Condition
 
 def _parse_condition(entry: object, limits: FilterLimits) -> Condition:
     if not isinstance(entry, Mapping) or entry.keys() != _CONDITION_KEYS:
-        raise FilterError(f"filter: expected an object of fieldName, operator and value, not {quote(entry)}")
+        raise FilterError(f"filter: expected an object of fieldName, operator and value, not {quote_shape(entry)}")
     field_name = entry["fieldName"]
     if not isinstance(field_name, str):
         raise FilterError(f"filter: fieldName takes a string, not {quote(field_name)}")

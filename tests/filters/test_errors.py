@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from filters.errors import FilterError, quote
+from filters.errors import FilterError, quote, quote_shape
 from tests.filters import strategies
 
 # What DataStore looks for in an error before it subscribes again without a filter (reference: amplify-js).
@@ -60,3 +60,16 @@ def test_quote_of_what_python_itself_cannot_print() -> None:
     assert quote(deep) == "a list"
     assert quote(10**10_000) == "a number"
     assert quote("x" * 1000) == f"'{'x' * 60}'..."
+
+
+def test_an_object_of_another_shape_is_told_by_its_names() -> None:
+    assert quote_shape({"roomId": {"eq": "a"}}) == "one of 'roomId'"
+    assert quote_shape(dict.fromkeys("abcd", 1)) == "one of 'a', 'b', 'c', ..."
+    assert quote_shape({}) == "an empty one"
+    assert quote_shape([]) == quote([]) == "a list"
+
+
+@given(strategies.garbage)
+@strategies.brief
+def test_shapes_of_any_value_are_told(value: object) -> None:
+    assert quote_shape(value).encode()

@@ -137,6 +137,23 @@ def test_garbage_is_a_filter_or_a_filter_error(obj: object) -> None:
     assert_filter_or_error(obj)
 
 
+@pytest.mark.parametrize(
+    ("obj", "text"),
+    [
+        # What `toSubscriptionFilter` takes, given as it is; and a value that a resolver left undefined.
+        ({"roomId": {"eq": "a"}}, """filter: expected an object {"filterGroup": [...]}, not one of 'roomId'"""),
+        (
+            filter_group([{"fieldName": "roomId", "operator": "eq"}]),
+            "filter: expected an object of fieldName, operator and value, not one of 'fieldName', 'operator'",
+        ),
+    ],
+)
+def test_an_object_of_another_shape_is_named(obj: object, text: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse_filter(obj)
+    assert caught.value.message == text
+
+
 @given(st.builds(entry, strategies.garbage, strategies.garbage, strategies.garbage))
 @strategies.brief
 def test_garbage_in_a_condition_is_a_filter_or_a_filter_error(condition: dict[str, object]) -> None:
