@@ -27,6 +27,7 @@ EXPORTED_BY_UTILS: Final = ("util", "extensions", "runtime")
 _BUNDLE: Final = (
     f"bundle the module into one file first: `esbuild FILE --bundle --format=esm --external:{UTILS} --outfile=...`"
 )
+_TYPESCRIPT: Final = "TypeScript is not run: compile it with esbuild, see docs/resolvers.md"
 _ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\s\S]))")
 _LINE_END: Final = re.compile(r"\r\n|\n")
 _NOT_NEWLINE: Final = re.compile(r"[^\r\n]")
@@ -162,6 +163,8 @@ class _Rewriting:
         elif token.text == "{":
             wanted = self._read_list()
             local = "{" + ",".join(f"{_quote(name)}:{alias}" for name, alias in wanted.items()) + "}"
+        elif token.text == "type" and self._tokens[self._at + 1].text in ("{", "*"):
+            raise ScanError(_TYPESCRIPT, token.start)
         else:
             raise ScanError(f"write `import {{ util }} from '{UTILS}'`: it has no default export", token.start)
         return local
@@ -175,6 +178,8 @@ class _Rewriting:
             name = self._read_export_name()
             if name not in EXPORTED_BY_UTILS:
                 known = ", ".join(EXPORTED_BY_UTILS)
+                if name == "type" and self._peek().kind is Kind.WORD:
+                    raise ScanError(_TYPESCRIPT, token.start)
                 raise ScanError(f"{UTILS} exports no `{name}`: there are {known}", token.start)
             local = self._read_name() if self._skip("as") else name
             if name == "util":
