@@ -24,6 +24,7 @@ import _quickjs as quickjs
 import orjson
 
 PARTS: Final = (
+    "arguments",
     "errors",
     "values",
     "encodings",

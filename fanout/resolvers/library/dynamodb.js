@@ -2,9 +2,9 @@
 // Source: AppSync developer guide, "DynamoDB helpers in util.dynamodb"; null in, null out: types of @aws-appsync/utils.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Number, Object, SyntaxError } = globalThis;
+  const { JSON } = globalThis;
+  const { isNull, isObject } = host;
 
-  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
   const isString = (value) => typeof value === "string";
 
   // Properties that are undefined are left out, as in JSON. Object.fromEntries takes any name as it is, `__proto__` too.
@@ -14,7 +14,7 @@
     );
 
   const toDynamoDB = (value) => {
-    if (value === null || value === undefined) return { NULL: null };
+    if (isNull(value)) return { NULL: null };
     if (isString(value)) return { S: value };
     if (Number.isFinite(value)) return { N: value };
     if (typeof value === "boolean") return { BOOL: value };
@@ -25,7 +25,7 @@
 
   // A function that puts what it is given, once it has been looked at, under the name of its type.
   const wrap = (name, type, wanted, accepts, convert = (value) => value) => (value) => {
-    if (value === null || value === undefined) return null;
+    if (isNull(value)) return null;
     if (!accepts(value)) host.refuse(`util.dynamodb.${name}`, wanted, value);
     return { [type]: convert(value) };
   };
@@ -40,7 +40,7 @@
 
   // Takes the text, and the attribute that has it, as in the guide's example.
   const fromS3ObjectJson = (value) => {
-    if (value === null || value === undefined) return null;
+    if (isNull(value)) return null;
     const text = isObject(value) ? value.S : value;
     if (!isString(text)) host.refuse("util.dynamodb.fromS3ObjectJson", "the text that toS3Object makes", value);
     const { s3 } = parse(text) ?? {};
@@ -68,7 +68,7 @@
     toList: wrap("toList", "L", "a list", Array.isArray, (list) => list.map(toDynamoDB)),
     toMap: wrap("toMap", "M", "an object", isObject, toMapValues),
     toMapValues: (map) => {
-      if (map === null || map === undefined) return null;
+      if (isNull(map)) return null;
       if (!isObject(map)) host.refuse("util.dynamodb.toMapValues", "an object", map);
       return toMapValues(map);
     },

@@ -3,7 +3,7 @@
 // URLEncoder, URLDecoder and Apache Commons' escapeEcmaScript do.
 (host, util) => {
   "use strict";
-  const { RegExp, atob, btoa } = globalThis;
+  const { atob, btoa } = globalThis;
   const FORMS = ["NFC", "NFD", "NFKC", "NFKD"];
   // Half a pair cannot be written in UTF-8; Java writes a question mark.
   const HALF_PAIR = new RegExp("\\p{Surrogate}", "gu");
@@ -23,7 +23,8 @@
     } catch {
       let text = "";
       for (let at = 0; at < bytes.length;) {
-        const first = bytes.charCodeAt(at++);
+        const first = bytes.charCodeAt(at);
+        at += 1;
         if (first < 0x80) {
           text += String.fromCharCode(first);
           continue;

@@ -8,8 +8,7 @@
 // threw is only looked at where what that throws is caught.
 (parts) => {
   "use strict";
-  const { Error, Function, InternalError, JSON, Map, Object, Promise, RangeError, String, SyntaxError, TypeError } =
-    globalThis;
+  const { Function, JSON, Promise } = globalThis;
   const util = {}, extensions = {}, runtime = {};
 
   // All state of a call is here and is new for each.
@@ -76,7 +75,7 @@
   const note = (level, values) => {
     if (call.logs.length >= MAX_LOGS) return;
     let text = "";
-    for (let index = 0; index < values.length && text.length < MAX_LOG_LENGTH; index++) {
+    for (let index = 0; index < values.length && text.length < MAX_LOG_LENGTH; index += 1) {
       text += (index ? " " : "") + hideIn(show(values[index]));
     }
     call.logs.push([level, text.slice(0, MAX_LOG_LENGTH)]);
@@ -223,7 +222,7 @@
 
   // What `make` returns, or what it throws, told; where telling throws too, that. Throws on: Ask, and limits.
   const attempt = (make) => {
-    for (let tries = 0; tries < 3; tries++) {
+    for (let tries = 0; tries < 3; tries += 1) {
       try {
         return make();
       } catch (thrown) {
@@ -248,8 +247,8 @@
     try {
       outcome = attempt(() => `"value":${run(handler, context)}`);
       const failed = attempt(() => {
-        rest = `,"stash":${write("ctx.stash", context.stash)},"errors":${write("an error's data", call.errors)}` +
-          `,"extensions":${write("extensions", call.extensions)}`;
+        rest = `,"stash":${write("ctx.stash", context.stash)},"errors":${write("an error's data", call.errors)}`
+          + `,"extensions":${write("extensions", call.extensions)}`;
         return "";
       });
       if (failed) outcome = failed;

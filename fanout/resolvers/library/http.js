@@ -23,7 +23,7 @@
     if (typeof name !== "string" || !NAME.test(name)) return "is not the name of a header";
     const lower = name.toLowerCase();
     if (RESTRICTED.has(lower) || OF_THE_RESPONSE.has(lower) || /^x-amzn?-/.test(lower)) return "is restricted";
-    if (value === null || value === undefined) return "has no value";
+    if (host.isNull(value)) return "has no value";
     return null;
   };
 
@@ -48,8 +48,8 @@
   };
 
   const listHeaders = (name, headers) => {
-    if (headers === null || headers === undefined) return [];
-    if (typeof headers !== "object" || Array.isArray(headers)) host.refuse(name, "an object of headers", headers);
+    if (host.isNull(headers)) return [];
+    if (!host.isObject(headers)) host.refuse(name, "an object of headers", headers);
     return Object.entries(headers);
   };
 

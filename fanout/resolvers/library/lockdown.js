@@ -4,7 +4,7 @@
 // reached is more than what has a name: prototypes of generators and iterators come out of syntax and methods.
 (host, util, extensions, runtime) => {
   "use strict";
-  const { Array, Error, Function, Iterator, JSON, Map, Object, Reflect, Set, SyntaxError, TypeError } = globalThis;
+  const { Function, JSON } = globalThis;
   const KEPT = new Set([
     "Object", "Array", "String", "Number", "Boolean", "BigInt", "Symbol", "RegExp", "Map", "Set", "WeakMap", "WeakSet",
     "Iterator", "Math", "JSON", "Reflect", "globalThis", "Infinity", "NaN", "undefined", "parseInt", "parseFloat",

@@ -7,7 +7,6 @@
 // of ASCII letters only, as Java's since version 19.
 (host, util) => {
   "use strict";
-  const { RegExp } = globalThis;
   const FLAGS = { i: "i", m: "m", s: "s", u: "", U: "" };
   // Contents of a class.
   const CLASSES = {
@@ -49,7 +48,7 @@
         at += property[0].length;
         const isNegated = (property[1] === "P") !== (property[2] === "^");
         const name = property[3] ?? property[4];
-        const members = CLASSES[name];
+        const members = host.pick(CLASSES, name);
         if (members === undefined) return `\\${isNegated ? "P" : "p"}{${name.replace(/^Is/, "Script=")}}`;
         if (!isInClass) return isNegated ? `[^${members}]` : `[${members}]`;
         return isNegated ? refuse("a negated class within a class", at - property[0].length) : members;

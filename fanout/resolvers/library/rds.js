@@ -3,9 +3,9 @@
 // statements without records as captured from AppSync; kinds of fields: reference of the RDS Data API, type Field.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Object } = globalThis;
+  const { JSON } = globalThis;
+  const { isNull, isObject } = host;
   const NAME = "util.rds.toJsonObject";
-  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
   const readArray = (array) => {
     if (!isObject(array)) host.refuse(`${NAME}: an arrayValue`, "an object", array);
@@ -26,12 +26,12 @@
     if (!Array.isArray(record)) host.refuse(`${NAME}: records`, "lists of fields", record);
     return Object.fromEntries(
       record.map((field, at) => [nameColumn(columns[at], at), readField(field)])
-        .filter(([, value]) => value !== undefined && value !== null),
+        .filter(([, value]) => !isNull(value)),
     );
   };
 
   const readStatement = ({ records, columnMetadata }) => {
-    if (records === undefined || records === null) return [{}];
+    if (isNull(records)) return [{}];
     if (!Array.isArray(records)) host.refuse(`${NAME}: records`, "lists of fields", records);
     const columns = Array.isArray(columnMetadata) ? columnMetadata : [];
     return records.map((record) => readRecord(record, columns));
@@ -48,7 +48,7 @@
 
   util.rds = {
     toJsonObject: (result) => {
-      if (result === null || result === undefined) return null;
+      if (isNull(result)) return null;
       const statements = read(result)?.sqlStatementResults;
       if (!Array.isArray(statements) || !statements.every(isObject)) {
         host.refuse(NAME, "the result of statements, with sqlStatementResults", result);

@@ -2,7 +2,6 @@
 // Source: AppSync developer guide, "Time helpers in util.time"; what it leaves open is as in java.time.
 (host, util) => {
   "use strict";
-  const { RegExp } = globalThis;
   const { DAY_MS, floorDiv, mod, isLeap, getMonthLength, toDays, fromDays, findZone, toInstant } = host.calendar;
   const { DAYS, fail, readPattern, write, read } = host.timeFormat;
   const MAX_MS = 8.64e15;
@@ -17,7 +16,7 @@
     if (typeof text !== "string") host.refuse("util.time", "a time as a string", text);
     return text;
   };
-  const chooseZone = (zone) => (zone === undefined || zone === null ? UTC : findZone(zone));
+  const chooseZone = (zone) => (host.isNull(zone) ? UTC : findZone(zone));
 
   // ---- From fields to an instant.
   const check = (fields, refuse, field, name, least, most) => {

@@ -4,10 +4,9 @@
 // of @aws-appsync/utils, and the names that OpenSearch has for them.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Map, Object, TypeError } = globalThis;
+  const { JSON } = globalThis;
+  const { isNull, isObject, pick } = host;
   const { toDynamoDB } = util.dynamodb;
-
-  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
   // --- subscriptions: asked, so that there is one set of rules for filters -------------------------------------------
 
@@ -32,7 +31,6 @@
   // Answers hang on the question alone; subscribers who ask for the same share one: 50 us a call in place of 120.
   const known = new Map();
   const MAX_KNOWN = 64, MAX_KNOWN_LENGTH = 4000;
-  const isNull = (value) => value === null || value === undefined;
   const toSubscriptionFilter = (filter, ignoredFields, rules) => {
     if (isNull(filter) && isNull(rules)) return null;
     [filter, rules].forEach(checkOperands);
@@ -55,7 +53,6 @@
     _null: "NULL", string: "S", stringSet: "SS", number: "N", numberSet: "NS", binary: "B", binarySet: "BS",
     boolean: "BOOL", list: "L", map: "M",
   };
-  const pick = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefined);
 
   class Unreadable { }
   const check = (condition) => {
@@ -84,8 +81,8 @@
       switch (operator) {
         case "between":
           check(Array.isArray(value) && value.length >= 2);
-          return `(${operand} BETWEEN ${this.#addValue(path + "_start", value[0])} AND ` +
-            `${this.#addValue(path + "_end", value[1])})`;
+          return `(${operand} BETWEEN ${this.#addValue(path + "_start", value[0])} AND `
+            + `${this.#addValue(path + "_end", value[1])})`;
         case "in":
           check(Array.isArray(value));
           if (value.length === 0) return "(null)";
@@ -200,6 +197,6 @@
     toSubscriptionFilter,
     toDynamoDBFilterExpression: toExpression,
     toDynamoDBConditionExpression: toExpression,
-    toElasticsearchQueryDSL: (filter) => (filter === null || filter === undefined ? null : JSON.stringify(toQuery(filter))),
+    toElasticsearchQueryDSL: (filter) => (isNull(filter) ? null : JSON.stringify(toQuery(filter))),
   };
 }

@@ -5,8 +5,8 @@
 (host, util) => {
   "use strict";
   const { JSON } = globalThis;
+  const { isNull } = host;
   const MAX_SORTED = 1000;
-  const isNull = (value) => value === null || value === undefined;
   const isNullOrEmpty = (value) => isNull(value) || value === "";
   const isNullOrBlank = (value) => isNull(value) || (typeof value === "string" && value.trim() === "");
   const typeOf = (value) => {

@@ -4,13 +4,13 @@
 // as in the usual mapping to JSON: attributes beside elements, and text beside either as `content`.
 (host, util) => {
   "use strict";
-  const { Array, JSON, Map, Number, Object, Set, String, SyntaxError } = globalThis;
+  const { JSON } = globalThis;
   // Far from what messages use, and from the stack that writing the result as JSON needs.
   const MAX_DEPTH = 100;
   const MARKUP = "<", SPACES = " \t\n", SPACE = "[ \\t\\r\\n]";
   const START_CHARACTERS =
-    ":A-Z_a-z\\u{C0}-\\u{D6}\\u{D8}-\\u{F6}\\u{F8}-\\u{2FF}\\u{370}-\\u{37D}\\u{37F}-\\u{1FFF}\\u{200C}-\\u{200D}" +
-    "\\u{2070}-\\u{218F}\\u{2C00}-\\u{2FEF}\\u{3001}-\\u{D7FF}\\u{F900}-\\u{FDCF}\\u{FDF0}-\\u{FFFD}\\u{10000}-\\u{EFFFF}";
+    ":A-Z_a-z\\u{C0}-\\u{D6}\\u{D8}-\\u{F6}\\u{F8}-\\u{2FF}\\u{370}-\\u{37D}\\u{37F}-\\u{1FFF}\\u{200C}-\\u{200D}"
+    + "\\u{2070}-\\u{218F}\\u{2C00}-\\u{2FEF}\\u{3001}-\\u{D7FF}\\u{F900}-\\u{FDCF}\\u{FDF0}-\\u{FFFD}\\u{10000}-\\u{EFFFF}";
   const NAME = `([${START_CHARACTERS}][${START_CHARACTERS}\\-.0-9\\u{B7}\\u{300}-\\u{36F}\\u{203F}-\\u{2040}]*)`;
   const ESCAPED = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
   const CANONICAL_NUMBER = /^(?:0|-?[1-9]\d*|-?(?:0|[1-9]\d*)\.\d+)(?:[eE][+-]?\d+)?$/;
@@ -21,9 +21,9 @@
   let grammar = null;
   const makeGrammar = () => ({
     declaration: compile(
-      `<\\?xml${SPACE}+version${SPACE}*=${SPACE}*(?:"1\\.\\d"|'1\\.\\d')` +
-        `(?:${SPACE}+encoding${SPACE}*=${SPACE}*(?:"[\\w.\\-]+"|'[\\w.\\-]+'))?` +
-        `(?:${SPACE}+standalone${SPACE}*=${SPACE}*(?:"(?:yes|no)"|'(?:yes|no)'))?${SPACE}*\\?>`,
+      `<\\?xml${SPACE}+version${SPACE}*=${SPACE}*(?:"1\\.\\d"|'1\\.\\d')`
+        + `(?:${SPACE}+encoding${SPACE}*=${SPACE}*(?:"[\\w.\\-]+"|'[\\w.\\-]+'))?`
+        + `(?:${SPACE}+standalone${SPACE}*=${SPACE}*(?:"(?:yes|no)"|'(?:yes|no)'))?${SPACE}*\\?>`,
     ),
     instruction: compile(`<\\?${NAME}(?=${SPACE}|\\?>)`),
     open: compile(`<${NAME}`),
@@ -209,7 +209,7 @@
   }
 
   const toMap = (text) => {
-    if (text === null || text === undefined) return null;
+    if (host.isNull(text)) return null;
     if (typeof text !== "string") host.refuse("util.xml", "the text of a document", text);
     grammar ??= makeGrammar();
     return new Reader(text).read();

@@ -41,6 +41,20 @@ def call(
     return load(code, answer, now).call(handler, orjson.dumps(context).decode())
 
 
+_LIST_FUNCTIONS = f"""{IMPORT}
+const list = (name, value) =>
+  typeof value === "function" ? [name] : Object.keys(value).flatMap((key) => list(`${{name}}.${{key}}`, value[key]));
+const request = () => Object.entries({{ util, extensions, runtime, console }}).flatMap((pair) => list(...pair));
+return {{ request }};
+"""
+
+
+def list_functions() -> list[str]:
+    """Every function that resolvers are given, as they call it."""
+    functions: list[str] = Sandbox(_LIST_FUNCTIONS, Limits(), answer_itself).call("request", "{}")["value"]
+    return functions
+
+
 class Expressions:
     """Evaluates expressions in one sandbox, so that a test of many cases makes one context only.
 

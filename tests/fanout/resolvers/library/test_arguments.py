@@ -14,14 +14,8 @@ import pytest
 
 from fanout.resolvers.answers import answer
 from fanout.resolvers.sandbox import Limits, Sandbox
-from tests.fanout.resolvers.running import IMPORT
+from tests.fanout.resolvers.running import IMPORT, list_functions
 
-LIST_FUNCTIONS = """
-const list = (name, value) =>
-  typeof value === "function" ? [name] : Object.keys(value).flatMap((key) => list(`${name}.${key}`, value[key]));
-const request = () => Object.entries({ util, extensions, runtime, console }).flatMap((pair) => list(...pair));
-return { request };
-"""
 # What JSON cannot say stands for itself by its number in this list.
 MADE = "[undefined, NaN, () => 1, { toString: null, valueOf: null }, Object.create(null), new Array(3), 10n]"
 CALL = """
@@ -43,12 +37,6 @@ VALUES: list[Any] = [
     *({"and": [None]}, {"a": {"eq": PROTO}}, {"S": "{}"}),
     *({"made": number} for number in range(7)),
 ]
-
-
-def list_functions() -> list[str]:
-    sandbox = Sandbox(f"{IMPORT}\n{LIST_FUNCTIONS}", Limits(), answer)
-    functions: list[str] = sandbox.call("request", "{}")["value"]
-    return functions
 
 
 @pytest.mark.parametrize("function", list_functions())
