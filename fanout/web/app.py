@@ -29,6 +29,7 @@ from fanout.web.events_http import Publish, build_events_router
 from fanout.web.exposition import build_metrics_router
 from fanout.web.graphql_http import FindPosition, build_graphql_router
 from fanout.web.health import build_health_router
+from fanout.web.rotation import Rotation
 
 
 def create_app(
@@ -61,6 +62,7 @@ def create_app(
     # No docs pages: the API's documentation is its GraphQL schema.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(Cors, origins=Origins(settings.allowed_origins))
+    app.add_middleware(Rotation)  # the last added is the first that a request meets
     add_error_answers(app)
     app.include_router(
         build_graphql_router(
