@@ -17,13 +17,13 @@ import orjson
 import typer
 
 from fanout import __version__, banner, client, key_commands
-from fanout.administration import describe_directives, warn_of_directives
 from fanout.auth import generate_key
 from fanout.bus import EmbeddedServer
 from fanout.development_tls import create_development_certificate
 from fanout.errors import ConfigurationError, ConfigurationErrors, FanoutError
 from fanout.key_orders import DEFAULT_DAYS, MOST_DAYS
 from fanout.model import AuthMode, KeyKind
+from fanout.reload import describe_directives, warn_of_directives
 from fanout.service import TlsFiles, check_api, check_ways_in, load_schema, open_listener
 from fanout.settings import Settings, SettingsSource, load_settings
 from fanout.supervisor import configure_logging, run_single, run_workers

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from fanout.administration import Administration, PreparedResolvers, build_api, build_authorizer
+from fanout.administration import Administration
 from fanout.api import Api
 from fanout.auth import Provider, Refusals
 from fanout.bus import Bus
@@ -35,8 +35,11 @@ from fanout.gateway import (
     build_protocol_class,
     hold_refusals,
 )
+from fanout.key_orders import KeyOrders
+from fanout.key_watch import KeyWatch
 from fanout.metrics import Metrics
 from fanout.model import Event
+from fanout.reload import PreparedResolvers, Reload, build_api, build_authorizer
 from fanout.resolvers.runtime import RuntimeHost
 from fanout.schema import ApiSchema, load_chat_schema, parse_schema
 from fanout.settings import Settings, SettingsSource
@@ -137,7 +140,7 @@ async def serve(
     Raises:
         ConfigurationError, Unavailable: it cannot start; one line that says why.
     """
-    async with _assemble(settings, source, redis_url) as (gateway, app, administration):
+    async with _assemble(settings, source, redis_url) as (gateway, app, reload):
         config = uvicorn.Config(
             app,
             ws=build_protocol_class(gateway),
@@ -154,7 +157,7 @@ async def serve(
             ssl_context_factory=build_tls_context if tls else None,
         )
         server = Server(config, gateway, on_ready)
-        with _reload_on_hangup(server, administration):
+        with _reload_on_hangup(server, reload):
             await server.serve(sockets=list(listeners))
 
 
@@ -178,7 +181,7 @@ class Terminal:
 
 
 @contextmanager
-def _reload_on_hangup(server: Server, administration: Administration) -> Iterator[None]:
+def _reload_on_hangup(server: Server, reload: Reload) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     terminal = Terminal()
 
@@ -186,7 +189,7 @@ def _reload_on_hangup(server: Server, administration: Administration) -> Iterato
         if terminal.is_gone:
             server.handle_exit(signal.SIGTERM, None)
         else:
-            administration.reload_soon()
+            reload.run_soon()
 
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     # Held back from the beginning of the command on, and in a supervisor's workers: before it could be handled it would
@@ -202,7 +205,7 @@ def _reload_on_hangup(server: Server, administration: Administration) -> Iterato
 @asynccontextmanager
 async def _assemble(
     settings: Settings, source: SettingsSource, redis_url: str
-) -> AsyncIterator[tuple[Gateway, FastAPI, Administration]]:
+) -> AsyncIterator[tuple[Gateway, FastAPI, Reload]]:
     schema = load_schema(settings.schema_path)
     metrics = Metrics()
     resolvers = RuntimeHost(settings, schema, metrics)
@@ -232,12 +235,14 @@ async def _assemble(
 
     gateway: Gateway
     administration: Administration
+    reload: Reload
+    key_watch: KeyWatch
 
     def close_subscribers(reason: str) -> None:
         gateway.close_subscribers(reason)
         if reason == "announcements-missed":
-            administration.reload_soon()  # one of them may have been an order to do so
-        administration.look_at_keys_soon()
+            reload.run_soon()  # one of them may have been an order to do so
+        key_watch.look_soon()
 
     async def obey(order: bytes) -> bytes:
         return await administration.obey(order)
@@ -273,22 +278,23 @@ async def _assemble(
         longest_resolving_ms=settings.request_execution_timeout_ms,
     )
     gateway = Gateway(settings, authorize, subscriptions, wheel, metrics, limits, authorizer.holds)
-    administration = Administration(
+    oversight = Oversight(gateway, registry, metrics)
+    key_watch = KeyWatch(authorizer, oversight, bus.key_store, wheel)
+    reload = Reload(
         settings,
         source,
         lambda read: load_schema(read.schema_path),
+        build,
+        lambda settings, schema: _prepare_resolvers(resolvers, settings, schema),
         api,
         authorizer,
-        Oversight(gateway, registry, metrics),
-        bus.announce,
-        bus.key_store,
-        lambda: bus.gateway_id,
+        key_watch.revoke,
+        oversight,
         set_log_level,
-        wheel,
         metrics,
-        build_providers=build,
-        prepare_resolvers=lambda settings, schema: _prepare_resolvers(resolvers, settings, schema),
     )
+    key_orders = KeyOrders(bus.key_store, bus.announce, time.time)
+    administration = Administration(api, oversight, bus.announce, lambda: bus.gateway_id, reload, key_orders, key_watch)
     entrance = Entrance(refusals, limits, addresses.read, metrics, addresses.trace)
     app = create_app(
         api=api,
@@ -303,18 +309,19 @@ async def _assemble(
     )
     await bus.start()
     try:
-        await administration.load_keys()
+        await key_watch.load()
     except BaseException:
         await bus.stop()
         raise
     wheel.start()
     resolvers.start()
     gateway.start()
-    administration.start()
+    key_watch.start()
     try:
-        yield gateway, app, administration
+        yield gateway, app, reload
     finally:
-        await administration.stop()
+        await key_watch.stop()
+        await reload.stop()
         wheel.stop()
         await subscriptions.stop()
         await resolvers.stop()

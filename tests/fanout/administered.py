@@ -11,10 +11,13 @@ from typing import Any
 
 import orjson
 
-from fanout.administration import Administration, PreparedResolvers, build_api, build_authorizer
+from fanout.administration import Administration
 from fanout.gateway import Ended
+from fanout.key_orders import KeyOrders
+from fanout.key_watch import KeyWatch
 from fanout.metrics import Metrics
 from fanout.model import Call, CallKind, Identity, StoredKey
+from fanout.reload import PreparedResolvers, Reload, build_api, build_authorizer
 from fanout.service import load_schema
 from fanout.settings import SettingsSource
 
@@ -138,21 +141,35 @@ class Deployment:
         self.other: bytes | None = None
         self.told: list[Any] = []
         self.resolvers = PreparedResolvers()
-        self.administration = Administration(
+        self.key_watch = KeyWatch(
+            self.authorizer,
+            self.oversight,
+            self.keyring,
+            Wheel(),  # type: ignore[arg-type]
+            lambda: self.now_s,
+        )
+        self.reload = Reload(
             settings,
             self.source,
             lambda read: load_schema(read.schema_path),
+            lambda _: (),
+            lambda settings, schema: self.resolvers,
             self.api,
             self.authorizer,
+            self.key_watch.revoke,
             self.oversight,
-            self._announce,
-            self.keyring,
-            lambda: "here",
             self.levels.append,
-            Wheel(),  # type: ignore[arg-type]
             self.metrics,
             lambda: self.now_s,
-            prepare_resolvers=lambda settings, schema: self.resolvers,
+        )
+        self.administration = Administration(
+            self.api,
+            self.oversight,
+            self._announce,
+            lambda: "here",
+            self.reload,
+            KeyOrders(self.keyring, self._announce, lambda: self.now_s),
+            self.key_watch,
         )
 
     def write(self, sdl: str = SDL, file: str = FILE) -> None:
@@ -173,9 +190,10 @@ class Deployment:
 async def run_deployment(directory: Path) -> AsyncIterator[Deployment]:
     """Files in a directory, and an administration that runs until the block ends."""
     deployment = Deployment(directory)
-    deployment.administration.start()
+    deployment.key_watch.start()
     yield deployment
-    await deployment.administration.stop()
+    await deployment.key_watch.stop()
+    await deployment.reload.stop()
 
 
 def identify(deployment: Deployment, key: str) -> Identity:

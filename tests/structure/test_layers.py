@@ -15,6 +15,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("fanout.supervisor", "fanout.banner", "fanout.client", "fanout.development_tls", "fanout.key_commands"),
     ("fanout.service",),
     ("fanout.administration",),
+    ("fanout.reload", "fanout.key_watch"),
     ("fanout.key_orders",),
     ("fanout.orders",),
     ("fanout.gateway", "fanout.web", "fanout.bus", "fanout.trust", "fanout.resolvers"),

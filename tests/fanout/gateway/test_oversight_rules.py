@@ -10,9 +10,9 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
-from fanout.administration import build_api
 from fanout.api import Api
 from fanout.model import AuthMode, CloseReason, FieldPolicy, Identity
+from fanout.reload import build_api
 from fanout.schema import parse_schema
 from fanout.settings import Settings
 from tests.fanout.gateway.conftest import Harness, expect_close

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,8 @@ from fanout.auth import digest_key
 from fanout.errors import Unauthorized, Unavailable
 from fanout.gateway import Ended
 from fanout.model import Call, CallKind, Identity, KeyKind, StoredKey
-from tests.fanout.administered import FILE, Deployment, identify, run_deployment
+from tests.fanout.administered import FILE, Deployment, identify
 from tests.served import wait_until_async
-
-
-@pytest.fixture
-async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
-    async with run_deployment(tmp_path) as deployment:
-        yield deployment
 
 
 async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -> None:
@@ -32,19 +24,19 @@ async def test_a_key_that_expires_ends_its_connections(deployment: Deployment) -
         return [identify(deployment, key) for key in ("one", "two")]
 
     one, two = deployment.oversight.identities = connect()
-    assert deployment.administration.on_due(5000) == 6000
+    assert deployment.key_watch.on_due(5000) == 6000
     assert deployment.oversight.revoked == []
     deployment.now_s = expiry_s
-    deployment.administration.on_due(6000)
+    deployment.key_watch.on_due(6000)
     assert deployment.oversight.revoked == [one]
-    deployment.administration.on_due(7000)
+    deployment.key_watch.on_due(7000)
     assert deployment.oversight.identities == [two]
     # A clock that is set back makes the key good, and then expire, once more.
     deployment.now_s = expiry_s - 10
     deployment.oversight.identities = connect()
-    deployment.administration.on_due(8000)
+    deployment.key_watch.on_due(8000)
     deployment.now_s = expiry_s
-    deployment.administration.on_due(9000)
+    deployment.key_watch.on_due(9000)
     assert deployment.oversight.revoked == [one, one]
 
 
@@ -58,19 +50,19 @@ async def test_a_defect_in_ending_what_has_expired_is_logged_and_it_is_tried_aga
 
     with monkeypatch.context() as patched:
         patched.setattr(deployment.oversight, "end_expired_guests", fail)
-        assert deployment.administration.on_due(5000) == 6000
+        assert deployment.key_watch.on_due(5000) == 6000
     assert "what has expired could not be ended" in caplog.text
-    assert deployment.administration.on_due(6000) == 7000
+    assert deployment.key_watch.on_due(6000) == 7000
     assert deployment.oversight.done == [("guests", deployment.now_s)]
 
 
 async def test_guests_whose_credentials_expire_are_ended(deployment: Deployment) -> None:
     deployment.oversight.guests_expire_at = deployment.now_s + 5
-    deployment.administration.on_due(5000)
+    deployment.key_watch.on_due(5000)
     assert deployment.oversight.done == []
     deployment.now_s += 5
-    deployment.administration.on_due(6000)
-    deployment.administration.on_due(7000)
+    deployment.key_watch.on_due(6000)
+    deployment.key_watch.on_due(7000)
     assert deployment.oversight.done == [("guests", deployment.now_s)]
 
 
@@ -110,17 +102,17 @@ async def test_what_a_revoked_key_has_opened_is_ended_at_the_next_look_where_a_d
     with monkeypatch.context() as patched:
         patched.setattr(deployment.oversight, "revoke", fail)
         with pytest.raises(ZeroDivisionError):
-            await administration.load_keys()
-    assert (await administration.load_keys()).connections == 1
+            await deployment.key_watch.load()
+    assert (await deployment.key_watch.load()).connections == 1
     assert deployment.oversight.revoked == [identity]
     # Nor does a key stay good that came in the reading with the defect, and has gone since.
     deployment.keyring.keys = keys
     with monkeypatch.context() as patched:
         patched.setattr(deployment.oversight, "revoke", fail)
         with pytest.raises(ZeroDivisionError):
-            await administration.load_keys()
+            await deployment.key_watch.load()
     deployment.keyring.keys = []
-    await administration.load_keys()
+    await deployment.key_watch.load()
     with pytest.raises(Unauthorized):
         identify(deployment, made["key"])
 
@@ -148,26 +140,26 @@ async def test_a_stored_key_expires_by_the_clock(deployment: Deployment) -> None
     identity = identify(deployment, made["key"])
     deployment.oversight.identities = [identity]
     deployment.now_s += 86_400 - 1
-    deployment.administration.on_due(1000)
+    deployment.key_watch.on_due(1000)
     assert deployment.oversight.revoked == []
     deployment.now_s += 1
-    deployment.administration.on_due(2000)
+    deployment.key_watch.on_due(2000)
     assert deployment.oversight.revoked == [identity]
 
 
 async def test_stored_keys_are_read_now_and_then_and_soon_when_asked(deployment: Deployment) -> None:
-    administration, keyring = deployment.administration, deployment.keyring
+    keyring = deployment.keyring
     key = StoredKey(digest_key("missed"), KeyKind.API, "", 0, int(deployment.now_s) + 10)
-    administration.on_due(29_999)
+    deployment.key_watch.on_due(29_999)
     keyring.keys = [key]  # and nobody has told
-    administration.on_due(30_000)
-    administration.on_due(30_000)  # not twice at a time
+    deployment.key_watch.on_due(30_000)
+    deployment.key_watch.on_due(30_000)  # not twice at a time
     await wait_until_async(lambda: keyring.reads == 1)
     identify(deployment, "missed")
-    administration.on_due(59_999)
+    deployment.key_watch.on_due(59_999)
     keyring.keys = []
-    administration.look_at_keys_soon()
-    administration.on_due(60_000)
+    deployment.key_watch.look_soon()
+    deployment.key_watch.on_due(60_000)
     await wait_until_async(lambda: keyring.reads == 2)
     with pytest.raises(Unauthorized):
         identify(deployment, "missed")
@@ -183,14 +175,14 @@ async def test_while_the_store_is_away_its_last_keys_stay_and_it_is_asked_again_
     assert b"error" in revoked
     for tick in (1000, 2000, 3000):
         reads = keyring.reads
-        administration.on_due(tick)
-        await wait_until_async(lambda reads=reads: keyring.reads == reads + 1 and not administration._tasks)  # type: ignore[misc]
+        deployment.key_watch.on_due(tick)
+        await wait_until_async(lambda reads=reads: keyring.reads == reads + 1 and deployment.key_watch._looking.done())  # type: ignore[misc]
     identify(deployment, made["key"])
     lines = [record.getMessage() for record in caplog.records if "stay in force" in record.getMessage()]
     assert lines == ["Redis at there cannot be reached; the stored keys stay in force as they were read last"]
     keyring.failure = None
     keyring.keys = []
-    administration.on_due(4000)
-    await wait_until_async(lambda: not administration._tasks)
+    deployment.key_watch.on_due(4000)
+    await wait_until_async(deployment.key_watch._looking.done)
     with pytest.raises(Unauthorized):
         identify(deployment, made["key"])
