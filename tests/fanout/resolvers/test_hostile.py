@@ -47,6 +47,15 @@ def test_limits_hold(code: str, limit: str) -> None:
         run(code)
 
 
+# What is left when it fails depends on the sizes: there may be too little even for an error.
+@pytest.mark.parametrize("item", ["{}", *(f"'x'.repeat({size}) + all.length" for size in (99, 999, 9999, 99999))])
+def test_memory_holds_out_to_the_last_byte(item: str) -> None:
+    code = f"const request = () => {{ const all = []; for (;;) all.push({item}) }};\nreturn {{ request }};"
+    # Sixteen mebibytes may take longer to fill than a call has.
+    with pytest.raises(LimitExceeded, match="memory"):
+        load(code, time_ms=2000).call("request", "{}")
+
+
 @pytest.mark.parametrize(
     ("code", "failure"),
     [
@@ -152,11 +161,14 @@ def test_an_answer_is_had_although_the_question_was_caught() -> None:
         "util.error.x = 1",
         "console.x = 1",
         "globalThis.x = 1",
+        "x = 1",
         "(() => {}).constructor.x = 1",
         "(() => {}).constructor('return 1')",
         "(function* () {}).constructor('return 1')",
         "(async () => {}).constructor('return 1')",
         "Reflect.construct(Object.getPrototypeOf(() => 0).constructor, ['return 1'])",
+        "Date.now()",
+        "Atomics.load",
         "eval('1')",
         "new Proxy({}, {})",
         "new SharedArrayBuffer(8)",
@@ -207,12 +219,6 @@ def test_a_resolvers_own_objects_can_be_written_to(code: str) -> None:
 def test_a_frozen_object_stays_as_it_is() -> None:
     assert "failure" in run("Object.freeze({}).toString = 1; return 1")
     assert "failure" in run("Object.create(null).toString(); return 1")
-
-
-def test_logs_are_bounded() -> None:
-    envelope = run("for (let i = 0; i < 1000; i++) console.log('x'.repeat(5000), { a: 1 }, 1n)")
-    assert len(envelope["logs"]) <= 50
-    assert max(len(text) for _, text in envelope["logs"]) <= 2000
 
 
 def test_top_levels_are_bounded_too() -> None:
