@@ -21,7 +21,7 @@ import orjson
 from fanout.errors import ConfigurationError
 from fanout.resolvers.answers import answer
 from fanout.resolvers.rewriter import ModuleError
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from fanout.resolvers.sandbox import Limits, ResourceLimitExceeded, Sandbox, SandboxError
 from fanout.resolvers.worker import confine, guard_seconds
 
 # A context and its library are made within it, too: about 15 ms on a slow machine.
@@ -95,8 +95,8 @@ def check_module(body: str, file: str, limits: Limits) -> frozenset[str]:
     """
     try:
         return Sandbox(body, limits, answer).handlers
-    except LimitExceeded as error:
-        raise ModuleError(f"the module's top level exceeds its {error} limit", file=file) from None
+    except ResourceLimitExceeded as error:
+        raise ModuleError(f"the module's top level exceeds its {error.resource} limit", file=file) from None
     except SandboxError as error:
         raise ModuleError(error.message, file=file, line=error.line, column=error.column) from None
 

@@ -21,7 +21,7 @@ import orjson
 
 from fanout.log_limit import LogLimit, tell_held_back
 from fanout.resolvers import worker
-from fanout.resolvers.sandbox import LimitExceeded
+from fanout.resolvers.sandbox import Resource, ResourceLimitExceeded
 
 logger = logging.getLogger("fanout.resolvers")
 
@@ -218,7 +218,10 @@ class Child(asyncio.Protocol):
         if not took_too_long:
             self._log(f"the process that ran {head.module} ended with {code}; there is a new one")
         if not head.future.done():
-            head.future.set_exception(LimitExceeded("time" if took_too_long else "process"))
+            if took_too_long:
+                head.future.set_exception(ResourceLimitExceeded(Resource.TIME))
+            else:
+                head.future.set_result(_tell_failure(f"its process ended with {code}"))
         self._owner.note_limit(head.module, self)
 
     def _take(self, line: bytes) -> None:
@@ -232,9 +235,9 @@ class Child(asyncio.Protocol):
         if kind == b"v":
             call.future.set_result(_read(text))
         elif kind == b"l":
-            call.future.set_exception(LimitExceeded(text.decode()))
+            call.future.set_exception(ResourceLimitExceeded(Resource(text.decode())))
         else:
-            call.future.set_result({"failure": text.decode(), "stack": ""})
+            call.future.set_result(_tell_failure(text.decode()))
 
     def _fail_to_start(self, why: str) -> None:
         self._pause_s = min(max(self._pause_s * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
@@ -253,7 +256,12 @@ def _read(text: bytes) -> dict[str, Any]:
         return orjson.loads(text)  # type: ignore[no-any-return]
     except orjson.JSONDecodeError as error:
         # JSON of QuickJS's own: it is right, but nests deeper than is read.
-        return {"failure": f"what the resolver gave cannot be read: {error.msg}", "stack": ""}
+        return _tell_failure(f"what the resolver gave cannot be read: {error.msg}")
+
+
+def _tell_failure(what: str) -> dict[str, Any]:
+    """The envelope of a call that came to nothing."""
+    return {"failure": what, "stack": ""}
 
 
 def _launch(command: list[str], channel: int) -> subprocess.Popen[bytes]:

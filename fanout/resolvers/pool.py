@@ -72,7 +72,7 @@ class Pool:
             The envelope.
 
         Raises:
-            LimitExceeded: `time`, `memory`, `stack`, or `process`: it died of something else.
+            ResourceLimitExceeded: it took too much; a process that died of something else is a failure in the envelope.
             Unavailable: too many are waiting, no process can be started, or the pool is closed.
         """
         line = b"%b\t%b\t%b\n" % (module.encode(), handler.encode(), orjson.dumps(context))

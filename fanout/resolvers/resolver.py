@@ -23,12 +23,11 @@ from fanout.resolvers.context import ContextBuilder, make_json_safe
 from fanout.resolvers.data_sources import DataSource, DataSourceError, InvalidRequest
 from fanout.resolvers.definitions import Function, Module, Pipeline
 from fanout.resolvers.log import ResolverLog
-from fanout.resolvers.sandbox import LimitExceeded
+from fanout.resolvers.sandbox import ResourceLimitExceeded
 from fanout.schema import NO_HEADERS, Invalidate, Invocation, Resolved, ResolverFault
 
 MAX_INVALIDATIONS: Final = 5
 """Of one field; who executes a request counts those of all its fields."""
-_LIMITS: Final = {"time": "time limit", "memory": "memory limit", "stack": "stack limit"}
 
 
 class Processes(Protocol):
@@ -206,11 +205,10 @@ class _Resolution:
         )
         try:
             envelope = await self._run(module.name, handler, context)
-        except LimitExceeded as error:
+        except ResourceLimitExceeded as error:
             self.fault = "limit"
-            self._log.note_failure(module, f"a limit was exceeded: {error}")
-            which = _LIMITS.get(str(error))
-            raise self._fail(f"The resolver exceeded its {which}." if which else "Runtime Error", "Code") from None
+            self._log.note_failure(module, str(error))
+            raise self._fail(f"The resolver exceeded its {error.resource} limit.", "Code") from None
         self._log.note_lines(module, envelope.get("logs") or ())
         self._errors += [_read_error(each) for each in envelope.get("errors") or ()]
         extensions = envelope.get("extensions") or {}

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -79,8 +80,24 @@ class SandboxError(Exception):
         self.line, self.column = find_place(text) or (0, 0)
 
 
-class LimitExceeded(Exception):
-    """A limit was hit; the context must not be used again. The text says which."""
+class Resource(StrEnum):
+    """What a call can have too much of; processes and the library name it so, too."""
+
+    TIME = "time"
+    MEMORY = "memory"
+    STACK = "stack"
+
+
+class ResourceLimitExceeded(Exception):
+    """A call took more than it may; the context must not be used again.
+
+    Args:
+        resource: of what.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(f"it exceeded its {resource} limit")
+        self.resource = resource
 
 
 def find_place(stack: str) -> tuple[int, int] | None:
@@ -119,7 +136,7 @@ class Sandbox:
 
     Raises:
         SandboxError: it does not compile, or its top level fails.
-        LimitExceeded: its top level exceeds a limit.
+        ResourceLimitExceeded: its top level exceeds a limit.
     """
 
     def __init__(self, body: str, limits: Limits, answer: Answer, now: Callable[[], float] = time.time) -> None:
@@ -156,7 +173,7 @@ class Sandbox:
             `errors`, `extensions` if they could be told, and `logs`.
 
         Raises:
-            LimitExceeded: make a new sandbox.
+            ResourceLimitExceeded: make a new sandbox.
             SandboxError: the same; it awaits.
         """
         return orjson.loads(self.call_text(handler, context))  # type: ignore[no-any-return]
@@ -172,7 +189,7 @@ class Sandbox:
             # The library lets nothing else out; if it does, that is one call's failure too.
             return orjson.dumps({"failure": str(error), "stack": "", "logs": []}).decode()
         if told[0] == "l":
-            raise LimitExceeded(told[1:])
+            raise ResourceLimitExceeded(Resource(told[1:]))
         return told[1:]
 
     def _converse(self, tell: Callable[..., str], *args: str) -> str:
@@ -187,7 +204,7 @@ class Sandbox:
             for question in orjson.loads(told[1:]):
                 answers[question] = self._answer(orjson.loads(question))
             if time.process_time() - began >= self._time_s:
-                raise LimitExceeded("time")
+                raise ResourceLimitExceeded(Resource.TIME)
         if told[0] == "v":
             self._refuse_jobs()
         return told
@@ -205,16 +222,16 @@ class Sandbox:
         return self._context.eval("(library, name) => library[name]")(library, name)  # type: ignore[no-any-return]
 
 
-def _name_limit(error: quickjs.JSException) -> LimitExceeded | None:
+def _name_limit(error: quickjs.JSException) -> ResourceLimitExceeded | None:
     """The limit that an error of QuickJS tells of; None: it tells of something else."""
     if isinstance(error, quickjs.StackOverflow):
-        return LimitExceeded("stack")
+        return ResourceLimitExceeded(Resource.STACK)
     text = str(error)
     if text.startswith("InternalError: interrupted"):
-        return LimitExceeded("time")
+        return ResourceLimitExceeded(Resource.TIME)
     # Where there is no memory left for the error itself, QuickJS throws null.
     if text.startswith(("InternalError: out of memory", "null")):
-        return LimitExceeded("memory")
+        return ResourceLimitExceeded(Resource.MEMORY)
     return None
 
 

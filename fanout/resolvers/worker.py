@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from fanout.resolvers.answers import answer
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from fanout.resolvers.sandbox import Limits, ResourceLimitExceeded, Sandbox, SandboxError
 
 READY: Final = b"ready\n"
 WARM: Final = b"warm\n"
@@ -59,9 +59,9 @@ class Worker:
             sandbox = self._sandboxes.get(name) or self._make(name)
             signal.setitimer(signal.ITIMER_PROF, self._guard_s)
             return f"v{sandbox.call_text(handler.decode(), context.decode())}\n".encode()
-        except LimitExceeded as error:
+        except ResourceLimitExceeded as error:
             self._sandboxes.pop(name, None)
-            return f"l{error}\n".encode()
+            return f"l{error.resource}\n".encode()
         except SandboxError as error:
             self._sandboxes.pop(name, None)
             return f"e{error.message}\n".encode()
@@ -78,7 +78,7 @@ class Worker:
             if name not in self._sandboxes:
                 try:
                     self._make(name)
-                except (LimitExceeded, SandboxError):
+                except (ResourceLimitExceeded, SandboxError):
                     pass  # its first call tells
                 finally:
                     signal.setitimer(signal.ITIMER_PROF, 0)

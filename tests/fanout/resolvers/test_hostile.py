@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from fanout.resolvers.rewriter import rewrite_module
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from fanout.resolvers.sandbox import Limits, ResourceLimitExceeded, Sandbox, SandboxError
 from tests.fanout.resolvers.running import answer_itself, call, load
 
 
@@ -43,7 +43,7 @@ def run(code: str, handler: str = "request") -> dict[str, Any]:
     ],
 )
 def test_limits_hold(code: str, limit: str) -> None:
-    with pytest.raises(LimitExceeded, match=limit):
+    with pytest.raises(ResourceLimitExceeded, match=limit):
         run(code)
 
 
@@ -52,7 +52,7 @@ def test_limits_hold(code: str, limit: str) -> None:
 def test_memory_holds_out_to_the_last_byte(item: str) -> None:
     code = f"const request = () => {{ const all = []; for (;;) all.push({item}) }};\nreturn {{ request }};"
     # Sixteen mebibytes may take longer to fill than a call has.
-    with pytest.raises(LimitExceeded, match="memory"):
+    with pytest.raises(ResourceLimitExceeded, match="memory"):
         load(code, time_ms=2000).call("request", "{}")
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_told_is_one_failure(code: str, failure: str) -> None:
 @pytest.mark.parametrize("code", ["throw null", "return { toJSON() { throw null } }"])
 def test_null_thrown_is_taken_for_a_lack_of_memory(code: str) -> None:
     sandbox = load(f"const request = (ctx) => {{ {code} }};\nreturn {{ request }};")
-    with pytest.raises(LimitExceeded, match="memory"):
+    with pytest.raises(ResourceLimitExceeded, match="memory"):
         sandbox.call("request", "{}")
 
 
@@ -223,7 +223,7 @@ def test_a_frozen_object_stays_as_it_is() -> None:
 
 def test_top_levels_are_bounded_too() -> None:
     for source in ("while (true) {}", "const f = () => f(); f()", "const a = new Array(1e7).fill(1)"):
-        with pytest.raises(LimitExceeded):
+        with pytest.raises(ResourceLimitExceeded):
             Sandbox(rewrite_module(source, "a.js"), Limits(), answer_itself)
 
 

@@ -20,7 +20,7 @@ from fanout.errors import Unavailable
 from fanout.resolvers.child import Call
 from fanout.resolvers.pool import Pool
 from fanout.resolvers.rewriter import rewrite_module
-from fanout.resolvers.sandbox import LimitExceeded, Limits
+from fanout.resolvers.sandbox import Limits, Resource, ResourceLimitExceeded
 from tests.served import wait_until, wait_until_async
 
 ECHO = """
@@ -63,8 +63,8 @@ async def test_a_call_without_end_costs_one_error(module: str, processes: int) -
         hostile = [asyncio.ensure_future(pool.call(module, "request", {})) for _ in range(4)]
         assert await asyncio.gather(*(echo(pool, number) for number in range(50))) == list(range(50))
         for error in await asyncio.gather(*hostile, return_exceptions=True):
-            assert isinstance(error, LimitExceeded)
-            assert str(error) in {"memory": ("memory", "time"), "stack": ("stack",)}.get(module, ("time",))
+            assert isinstance(error, ResourceLimitExceeded)
+            assert error.resource in {"memory": ("memory", "time"), "stack": ("stack",)}.get(module, ("time",))
 
 
 async def test_a_killed_process_is_replaced() -> None:
@@ -83,7 +83,7 @@ async def test_nobody_waits_for_a_hostile_module(module: str, is_known: bool) ->
     async with open_pool(1, time_ms=200) as pool:
         assert await echo(pool, 0) == 0
         if is_known:
-            with pytest.raises(LimitExceeded):
+            with pytest.raises(ResourceLimitExceeded):
                 await pool.call(module, "request", {})
         hostile = [asyncio.ensure_future(pool.call(module, "request", {})) for _ in range(3)]
         await asyncio.sleep(0)
@@ -132,14 +132,14 @@ class StandIn:
     def exceed(self) -> None:
         call = self.under_way.popleft()
         self.owner.note_limit(call.module, self)  # type: ignore[arg-type]
-        call.future.set_exception(LimitExceeded("time"))
+        call.future.set_exception(ResourceLimitExceeded(Resource.TIME))
         self.owner.dispatch()
 
     def die(self) -> None:
         self.is_ready = False
         call = self.under_way.popleft()
         self.owner.note_limit(call.module, self)  # type: ignore[arg-type]
-        call.future.set_exception(LimitExceeded("time"))
+        call.future.set_exception(ResourceLimitExceeded(Resource.TIME))
         self.owner.put_back(self.under_way)
         self.under_way.clear()
         self.owner.dispatch()
@@ -342,7 +342,7 @@ async def test_closing_lets_calls_end() -> None:
 def test_both_event_loops_run_it(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def run() -> None:
         async with open_pool() as pool:
-            with pytest.raises(LimitExceeded):
+            with pytest.raises(ResourceLimitExceeded):
                 await pool.call("native", "request", {})
             assert await echo(pool, 1) == 1
 

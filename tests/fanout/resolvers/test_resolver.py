@@ -14,7 +14,7 @@ from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.resolver import FieldResolver, Means
-from fanout.resolvers.sandbox import LimitExceeded
+from fanout.resolvers.sandbox import Resource, ResourceLimitExceeded
 from fanout.schema import Invalidate, Invocation, Resolved, ResolverFault
 from tests.fanout.resolvers.written import Inline, invoke, read
 
@@ -147,25 +147,26 @@ async def test_what_is_thrown_is_told_to_the_log_and_not_to_the_client(
 
 
 @pytest.mark.parametrize(
-    ("limit", "message"),
+    ("resource", "message"),
     [
-        ("time", "The resolver exceeded its time limit."),
-        ("memory", "The resolver exceeded its memory limit."),
-        ("stack", "The resolver exceeded its stack limit."),
-        ("process", "Runtime Error"),
+        (Resource.TIME, "The resolver exceeded its time limit."),
+        (Resource.MEMORY, "The resolver exceeded its memory limit."),
+        (Resource.STACK, "The resolver exceeded its stack limit."),
     ],
 )
-async def test_limits_are_named(tmp_path: Path, limit: str, message: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_limits_are_named(
+    tmp_path: Path, resource: Resource, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     resolving = unit(tmp_path, "return {};")
 
     async def call(*_: object) -> dict[str, Any]:
-        raise LimitExceeded(limit)
+        raise ResourceLimitExceeded(resource)
 
     resolving.processes.call = call  # type: ignore[method-assign]
     with pytest.raises(ResolverFault) as caught:
         await resolving.resolve()
     assert (caught.value.message, caught.value.error_type) == (message, "Code")
-    assert f"Mutation.create.js: a limit was exceeded: {limit}" in caplog.text
+    assert f"Mutation.create.js: it exceeded its {resource} limit" in caplog.text
 
 
 async def test_what_a_resolver_writes_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -334,7 +335,7 @@ async def test_what_came_of_it_is_counted(tmp_path: Path) -> None:
         with pytest.raises(ResolverFault):
             await resolving.resolve()
     failures: list[tuple[str, BaseException]] = [
-        ("limit", LimitExceeded("time")),
+        ("limit", ResourceLimitExceeded(Resource.TIME)),
         ("unavailable", Unavailable("too many")),
         ("cancelled", asyncio.CancelledError()),
     ]

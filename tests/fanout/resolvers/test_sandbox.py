@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fanout.resolvers.sandbox import LimitExceeded, Limits, Sandbox, SandboxError
+from fanout.resolvers.sandbox import Limits, ResourceLimitExceeded, Sandbox, SandboxError
 from tests.fanout.resolvers.running import answer_itself, call, load
 
 
@@ -104,9 +104,9 @@ def test_all_that_is_asked_is_answered_within_the_time_of_one_call() -> None:
 
     ask = "util.transform.toSubscriptionFilter({ a: { eq: 1 } })"
     sandbox = load(f"const request = () => {ask};\nreturn {{ request }};", answer_slowly)
-    with pytest.raises(LimitExceeded, match="time"):
+    with pytest.raises(ResourceLimitExceeded, match="time"):
         sandbox.call("request", "{}")
-    with pytest.raises(LimitExceeded, match="time"):
+    with pytest.raises(ResourceLimitExceeded, match="time"):
         load(f"{ask};\nreturn {{}};", answer_slowly)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.resolvers.sandbox import LimitExceeded
+from fanout.resolvers.sandbox import ResourceLimitExceeded
 from tests.fanout.resolvers.running import Expressions, load
 
 expressions = Expressions()
@@ -141,7 +141,7 @@ def test_a_hundred_elements_deep_is_written_as_json() -> None:
 
 def test_a_document_beyond_the_limits_is_the_calls_end() -> None:
     sandbox = load("const request = (ctx) => util.xml.toMap(ctx.args.x);\nreturn { request };", memory_bytes=4_000_000)
-    with pytest.raises(LimitExceeded, match=r"memory|time"):
+    with pytest.raises(ResourceLimitExceeded, match=r"memory|time"):
         sandbox.call("request", json.dumps({"arguments": {"x": "<a>" + "<b/>" * 100_000 + "</a>"}}))
 
 
