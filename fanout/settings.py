@@ -438,11 +438,16 @@ def public_name(field: str) -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot read the configuration file: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+    if isinstance(values.get("resolvers"), dict):  # with --resolvers it would be overridden unseen
+        raise ConfigurationError(
+            f'{path}: resolvers: this is the directory; settings of one are in [resolver."Type.field"]'
+        )
+    return values
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def test_mistakes_are_named(options: dict[str, object], environment: dict[str, s
     ("content", "text"),
     [
         ("port = ", "not valid TOML"),
+        ('[resolvers."Query.a"]', 'settings of one are in [resolver."Type.field"]'),
         ("prot = 1", "unknown setting, did you mean 'port'?"),
         ("[subscriptions.onX]\nfliter = {}", "subscriptions.onX.fliter"),
         ("workers = 0", "workers: Input should be greater than 0"),
