@@ -100,7 +100,7 @@ class Child(asyncio.Protocol):
         self.is_ready = False
         """Whether it takes calls."""
         self.is_warm = False
-        """Whether it has a context for each module: the first call of one waits for it, 6 ms or more."""
+        """Whether it has a context for each module: the first call of one waits for it, 5 ms or more."""
 
     @property
     def has_room(self) -> bool:
@@ -151,22 +151,27 @@ class Child(asyncio.Protocol):
         if self._ending.is_set():
             return
         self._since = self._loop.time()
-        ours: socket.socket | None = None
         try:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                # In a thread: a process that holds many descriptors takes its time to make another.
-                self._process = await asyncio.to_thread(_launch, self._command, theirs.fileno())
-            transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
+            transport = await self._connect()
         except (OSError, RuntimeError) as error:  # no descriptors, processes or threads left
-            if ours is not None:
-                ours.close()
             self._fail_to_start(str(error))
             return
         self._transport = transport
         self._rest = []
         self._is_stuck = False
         transport.write(self._owner.greeting)
+
+    async def _connect(self) -> asyncio.Transport:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                # In a thread: a process that holds many descriptors takes its time to make another.
+                self._process = await asyncio.to_thread(_launch, self._command, theirs.fileno())
+            transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        return transport
 
     # asyncio.Protocol.
 

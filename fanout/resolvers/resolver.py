@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -25,9 +25,6 @@ from fanout.resolvers.definitions import Function, Module, Pipeline
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.sandbox import ResourceLimitExceeded
 from fanout.schema import NO_HEADERS, Invalidate, Invocation, Resolved, ResolverFault
-
-MAX_INVALIDATIONS: Final = 5
-"""Of one field; who executes a request counts those of all its fields."""
 
 
 class Processes(Protocol):
@@ -238,19 +235,9 @@ class _Resolution:
     def _collect(self, extensions: Mapping[str, Any]) -> None:
         self._filter = extensions.get("filter", self._filter)
         self._invalidation_filter = extensions.get("invalidationFilter", self._invalidation_filter)
-        for wish in extensions.get("invalidations", ()):
-            match wish:
-                case {"subscriptionField": str(field), "payload": dict(payload)}:
-                    invalidation = Invalidate(field, payload)
-                case _:
-                    raise self._fail(
-                        "extensions.invalidateSubscriptions takes { subscriptionField: name, payload: object }.",
-                        "BadRequest",
-                    )
-            if invalidation not in self._invalidations:
-                self._invalidations.append(invalidation)
-        if len(self._invalidations) > MAX_INVALIDATIONS:
-            raise self._fail(f"A request can invalidate subscriptions at most {MAX_INVALIDATIONS} times.", "BadRequest")
+        self._invalidations += [
+            Invalidate(wish["subscriptionField"], wish["payload"]) for wish in extensions.get("invalidations", ())
+        ]
 
     def _fail(self, message: str, error_type: str) -> ResolverFault:
         return ResolverFault(message, error_type=error_type, appended=tuple(self._errors), headers=self._headers)

@@ -31,7 +31,7 @@ READY: Final = b"ready\n"
 WARM: Final = b"warm\n"
 _OPEN_FILES: Final = 32
 _MOST_DESCRIPTORS: Final = 1 << 20
-# A context is made in 10 ms; on a machine with very little time for us it may be ten times that.
+# A context is made in less than 10 ms; on a machine with very little time for us it may be ten times that.
 _MAKING_SECONDS: Final = 0.1
 _KEPT_BY_TERMINALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -120,7 +120,7 @@ class Resolved:
         errors: what it added by `util.appendError`.
         filter: as given to `extensions.setSubscriptionFilter`, not checked; None: not set.
         invalidation_filter: the same of `setSubscriptionInvalidationFilter`.
-        invalidations: in order, at most 5 distinct ones.
+        invalidations: in order; who executes a request counts those of all its fields.
         headers: of the response, as the resolver asks for them (`util.http.addResponseHeader`); not checked.
     """
 
