@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import orjson
@@ -38,15 +38,15 @@ class Call:
 
     Args:
         module: whose.
-        line: what the process is told.
+        make_line: what the process is told; made when it is, since calls of one request hold much in common.
         future: gets the envelope, or the error.
     """
 
-    __slots__ = ("future", "line", "module")
+    __slots__ = ("future", "make_line", "module")
 
-    def __init__(self, module: str, line: bytes, future: asyncio.Future[dict[str, Any]]) -> None:
+    def __init__(self, module: str, make_line: Callable[[], bytes], future: asyncio.Future[dict[str, Any]]) -> None:
         self.module = module
-        self.line = line
+        self.make_line = make_line
         self.future = future
 
 
@@ -120,10 +120,15 @@ class Child(asyncio.Protocol):
     def send(self, call: Call) -> None:
         """Give it a call; it has room."""
         assert self._transport is not None
+        try:
+            line = call.make_line()
+        except orjson.JSONEncodeError as error:
+            call.future.set_exception(error)
+            return
         if not self.under_way:
             self._since = self._loop.time()
         self.under_way.append(call)
-        self._transport.write(call.line)
+        self._transport.write(line)
 
     def end_if_stuck(self) -> None:
         """Kill a process whose call takes too long by the clock on the wall, or that does not start."""

@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -23,7 +24,6 @@ from fanout.errors import Unavailable
 from fanout.resolvers.child import Call, Child
 from fanout.resolvers.sandbox import Limits
 
-_MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 _SUSPECT_SECONDS: Final = 60.0
 _WATCH_SECONDS: Final = 1.0
 
@@ -45,7 +45,6 @@ class Pool:
         self._lines: dict[str, deque[Call]] = {}  # by module, none empty
         self._turns: deque[str] = deque()  # the same modules
         self._waiting = 0
-        self._waiting_bytes = 0
         self._suspects: dict[str, float] = {}  # module -> until when
         self._children = [Child(self) for _ in range(processes + 1)]
         self._lane = self._children[0]
@@ -66,7 +65,7 @@ class Pool:
         Args:
             module: its name.
             handler: `request`, `response`, or `unit`.
-            context: `ctx`, JSON.
+            context: `ctx`, JSON; written when it is the call's turn, until when it may not change.
 
         Returns:
             The envelope.
@@ -74,14 +73,14 @@ class Pool:
         Raises:
             ResourceLimitExceeded: it took too much; a process that died of something else is a failure in the envelope.
             Unavailable: too many are waiting, no process can be started, or the pool is closed.
+            orjson.JSONEncodeError: `context` is no JSON.
         """
-        line = b"%b\t%b\t%b\n" % (module.encode(), handler.encode(), orjson.dumps(context))
         if self._is_closing:
             raise Unavailable("resolvers are being ended")
-        if self._waiting >= self._max_waiting or self._waiting_bytes + len(line) > _MAX_WAITING_BYTES:
+        if self._waiting >= self._max_waiting:
             raise Unavailable("too many resolver calls are waiting")
-        call = Call(module, line, self._loop.create_future())
-        self._count(call, 1)
+        call = Call(module, partial(_write_line, module, handler, context), self._loop.create_future())
+        self._waiting += 1
         if module in self._lines:
             self._lines[module].append(call)
         else:
@@ -131,7 +130,7 @@ class Pool:
                 turns.append(module)
             else:
                 del self._lines[module]
-            self._count(call, -1)
+            self._waiting -= 1
             if not call.future.done():
                 child.send(call)
                 if not child.has_room:
@@ -148,7 +147,7 @@ class Pool:
     def put_back(self, calls: Iterable[Call]) -> None:
         """The first in their lines again; they were there before."""
         for call in reversed(list(calls)):
-            self._count(call, 1)
+            self._waiting += 1
             if call.module in self._lines:
                 self._turns.remove(call.module)
             else:
@@ -163,7 +162,7 @@ class Pool:
         lines = list(self._lines.values())
         self._lines.clear()
         self._turns.clear()
-        self._waiting = self._waiting_bytes = 0
+        self._waiting = 0
         for call in (call for line in lines for call in line):
             if not call.future.done():
                 call.future.set_exception(Unavailable("resolvers cannot be run now"))
@@ -205,11 +204,11 @@ class Pool:
     def _is_busy(self) -> bool:
         return bool(self._waiting) or any(child.under_way for child in self._children)
 
-    def _count(self, call: Call, by: int) -> None:
-        self._waiting += by
-        self._waiting_bytes += by * len(call.line)
-
     def _look(self) -> None:
         self._watch = self._loop.call_later(_WATCH_SECONDS, self._look)
         for child in self._children:
             child.end_if_stuck()
+
+
+def _write_line(module: str, handler: str, context: Mapping[str, Any]) -> bytes:
+    return b"%b\t%b\t%b\n" % (module.encode(), handler.encode(), orjson.dumps(context))

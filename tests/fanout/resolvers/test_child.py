@@ -45,7 +45,7 @@ class Owner:
 
 
 def make_call(line: bytes) -> Call:
-    return Call("m", line, asyncio.get_running_loop().create_future())
+    return Call("m", lambda: line, asyncio.get_running_loop().create_future())
 
 
 def start(owner: Owner, program: str) -> Child:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import uvloop
 
@@ -304,6 +305,32 @@ asyncio.run(main())
 def is_running(pid: int) -> bool:
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return shown.strip()[:1] not in ("", "Z")
+
+
+async def test_what_waits_is_not_written_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of one request hold its variables: written for each that waits, a few megabytes would be gigabytes."""
+    written: list[object] = []
+
+    def write(value: object, dumps: Callable[[object], bytes] = orjson.dumps) -> bytes:
+        written.append(value)
+        return dumps(value)
+
+    async with open_pool(1) as pool:
+        await echo(pool, 0)
+        monkeypatch.setattr(orjson, "dumps", write)
+        calls = [asyncio.ensure_future(echo(pool, number)) for number in range(100)]
+        await asyncio.sleep(0)
+        assert len(written) <= 4
+        assert await asyncio.gather(*calls) == list(range(100))
+        assert len(written) == 100
+
+
+async def test_what_is_no_json_fails_its_call_only() -> None:
+    async with open_pool(1) as pool:
+        calls = [echo(pool, value) for value in (1, object(), 2, 1 << 70, 3)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [1, 2, 3]
+        assert [type(outcomes[place]) for place in (1, 3)] == [orjson.JSONEncodeError] * 2
 
 
 async def test_more_than_may_wait_are_refused() -> None:
