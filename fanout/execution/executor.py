@@ -100,15 +100,15 @@ class Executor:
         now: Callable[[], str] = read_clock,
         new_id: Callable[[], str] = make_id,
     ) -> None:
-        for name in settings.mutations if settings else ():
+        settings = settings or Settings.model_validate({})
+        for name in settings.mutations:
             if name not in schema.mutations:
                 known = ", ".join(sorted(schema.mutations)) or "none"
                 raise ConfigurationError(f"mutations.{name}: no such mutation field; the schema has {known}")
         self._schema = schema.graphql
-        self._hides_names = settings is not None and not settings.introspection
-        limits = settings or Settings.model_validate({})
-        self._reader = DocumentReader(schema.graphql, limits, specified_rules)
-        self._max_calls = limits.max_resolvers_per_request
+        self._hides_names = not settings.introspection
+        self._reader = DocumentReader(schema.graphql, settings, specified_rules)
+        self._max_calls = settings.max_resolvers_per_request
         self._documents: Lru[str, _Known] = Lru(_MAX_DOCUMENTS, _MAX_DOCUMENTS_WEIGHT)
         self._resolvers = resolvers
         self._json = JsonArguments(schema.graphql, resolvers)

@@ -24,7 +24,7 @@ from fanout.schema.access import Access
 from fanout.schema.documents import Document
 from fanout.schema.json_arguments import JsonArguments
 from fanout.schema.projection import Projection
-from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault
+from fanout.schema.resolving import Caller, Invalidate, Invocation, Resolved, Resolver, ResolverFault, can_be_written
 from fanout.schema.selection import SelectionCompiler, close_places
 from fanout.schema.selection_text import describe_selection
 
@@ -32,8 +32,6 @@ _logger = logging.getLogger("fanout.execution")
 
 MAX_INVALIDATIONS: Final = 5
 """Distinct invalidations of one request; AppSync's limit."""
-
-_MOST_LEVELS_AROUND: Final = 8
 
 Begin = Callable[[], Awaitable[Resolved]]
 Wait = Callable[[Begin], Awaitable[Resolved]]
@@ -175,7 +173,7 @@ class FieldCalls:
             return
         if info.operation.operation is not OperationType.MUTATION:
             raise FieldError("Only mutations can invalidate subscriptions.", "BadRequest")
-        if not all(_can_be_written(wish.payload) for wish in wishes):
+        if not all(can_be_written(wish.payload) for wish in wishes):
             raise FieldError("The payload of an invalidation is nested too deeply.", "BadRequest")
         taken = self._invalidations | {
             (wish.field, orjson.dumps(wish.payload, option=orjson.OPT_SORT_KEYS)): wish for wish in wishes
@@ -190,9 +188,8 @@ class FieldCalls:
         return GraphQLError(error.message, info.field_nodes, path=info.path.as_list(), original_error=error)
 
     def _describe(self, fault: ResolverFault, info: GraphQLResolveInfo[Any]) -> FieldError:
-        # What cannot be written would take the whole response with it.
         data, error_info = (
-            value if _can_be_written(value) else None for value in (self._cut(fault.data, info), fault.error_info)
+            value if can_be_written(value) else None for value in (self._cut(fault.data, info), fault.error_info)
         )
         return FieldError(fault.message, fault.error_type, data, error_info)
 
@@ -209,14 +206,3 @@ class FieldCalls:
             selection = close_places(selection, self._access.may_use)
         completed, _ = Projection(info.schema, selection).complete(data)
         return None if completed is None else completed[selection.fields[0].response_key]
-
-
-def _can_be_written(value: Any) -> bool:
-    """Whether JSON that was read can be written inside of a response: orjson reads deeper nesting than it writes."""
-    for _ in range(_MOST_LEVELS_AROUND):
-        value = [value]
-    try:
-        orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return False
-    return True

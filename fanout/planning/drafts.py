@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from graphql import GraphQLField
 
 from fanout.errors import ClientFault
 from fanout.planning.plans import PlanSource
 from fanout.schema.projection import Projection
-from fanout.schema.resolving import Resolver, ResolverFault
+from fanout.schema.resolving import Resolver, ResolverFault, can_be_written
 from fanout.schema.selection import Place
 
 _COUNTED: Final = frozenset({"Code", "Unauthorized"})
-_MOST_LEVELS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,19 +68,9 @@ def _describe(fault: ResolverFault, projection: Projection) -> dict[str, Any]:
     error: dict[str, Any] = {"errorType": fault.error_type, "message": fault.message}
     if fault.data is not None:
         selected, _ = projection.complete(fault.data)
-        error["data"] = next(iter(selected.values())) if selected else None
-    if fault.error_info is not None:
+        data = next(iter(selected.values())) if selected else None
+        if can_be_written(data):
+            error["data"] = data
+    if fault.error_info is not None and can_be_written(fault.error_info):
         error["errorInfo"] = fault.error_info
-    try:
-        orjson.dumps(_nest(error))
-    except orjson.JSONEncodeError:  # nested too deeply to be sent
-        return {"errorType": fault.error_type, "message": fault.message}
     return error
-
-
-def _nest(error: dict[str, Any]) -> list[Any]:
-    """The error below some levels more than any message puts above it."""
-    nested: list[Any] = [error]
-    for _ in range(_MOST_LEVELS):
-        nested = [nested]
-    return nested

@@ -7,6 +7,7 @@ has a resolver, everything before it is kept likewise (`Draft`), and what it set
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -16,6 +17,7 @@ import orjson
 from graphql import GraphQLError, GraphQLField, get_argument_values
 
 from fanout.errors import BadRequest, ClientFault, ConfigurationError
+from fanout.log_limit import LogLimit, tell_held_back
 from fanout.model import AuthMode, Identity, SubscribeRequest
 from fanout.planning.arguments import build_limits, read_enhanced_filter, read_plain_filter
 from fanout.planning.drafts import Draft, RefusedByResolver
@@ -30,6 +32,8 @@ from fanout.schema.sdl import ApiSchema
 from fanout.schema.selection import Place, list_path_places
 from fanout.settings import Settings
 from filters import Filter, FilterError, intersect_filters, parse_filter, unite_filters
+
+_logger = logging.getLogger("fanout.planning")
 
 # Plans are small. Weighed in characters of the document and bytes of the variables: clients choose both.
 _MAX_PLANS, _MAX_PLANS_WEIGHT = 10_000, 16_000_000
@@ -64,6 +68,7 @@ class SubscriptionPlanner:
         self._known: Lru[PlanSource, Plan | Draft] = Lru(_MAX_PLANS, _MAX_PLANS_WEIGHT)
         self._filtered: Lru[tuple[str, frozenset[tuple[str, ...]]], tuple[Place, ...]] = Lru(1024, 1024)
         self._resolved: Lru[str, Filter] = Lru(_MAX_RESOLVED_FILTERS, _MAX_RESOLVED_FILTERS_WEIGHT)
+        self._log_limit = LogLimit()
         self.verdicts = Verdicts()
         """Which selections are open to whom."""
 
@@ -149,6 +154,10 @@ class SubscriptionPlanner:
                 self._read_resolved(resolved.invalidation_filter),
             )
         except FilterError as error:
+            held_back = self._log_limit.admit()
+            if held_back is not None:  # the client can do nothing about it
+                text = "Subscription.%s: a filter that its resolver has set is not acceptable: %s%s"
+                _logger.warning(text, draft.field_name, error.message, tell_held_back(held_back))
             raise BadRequest(error.message, error_code=error.error_code) from None
         return self._complete(draft, resolution, identity, access)
 
@@ -160,7 +169,7 @@ class SubscriptionPlanner:
     @property
     def invalidation_fields(self) -> Collection[str]:
         """The subscription fields that have an invalidation filter, or a resolver that may set one."""
-        return {**dict.fromkeys(self._invalidations), **dict.fromkeys(self._resolvers)}.keys()
+        return dict.fromkeys((*self._invalidations, *self._resolvers)).keys()
 
     def replan(
         self,

@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+import orjson
+
 from fanout.errors import ClientFault
 from fanout.model import Identity
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 """Of whoever asks for none."""
+
+
+_MOST_LEVELS_AROUND: Final = 8
 
 
 class ResolverFault(ClientFault):
@@ -47,6 +52,19 @@ class ResolverFault(ClientFault):
         self.error_info = error_info
         self.appended = appended
         self.headers = headers
+
+
+def can_be_written(value: Any) -> bool:
+    """Whether JSON of a resolver can be written inside of a response or message: orjson reads deeper nesting than it
+    writes, and what it cannot write would take all of it along.
+    """
+    for _ in range(_MOST_LEVELS_AROUND):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

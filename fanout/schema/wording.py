@@ -61,7 +61,7 @@ class UnknownArgumentRule(KnownArgumentNamesRule):
             context.report_error(GraphQLError(text, node))
 
 
-# A second root field is told apart from other mistakes by `fanout.planning.planner`.
+# A second root field is told apart from other mistakes by `fanout.planning.operations`.
 _OURS: dict[Any, Any] = {
     FieldsOnCorrectTypeRule: FieldUndefinedRule,
     KnownArgumentNamesRule: UnknownArgumentRule,

@@ -32,7 +32,7 @@ from fanout.web.body import HttpLimits, parse_json, read_body
 from fanout.web.entrance import Entrance
 from fanout.web.events_http import Publish
 from fanout.web.pace import Pace
-from fanout.web.wishes import Invalidate, Wishes
+from fanout.web.wishes import OrderInvalidation, Wishes
 
 FindPosition = Callable[[], Awaitable[str]]
 """The position of this moment; raises `Unavailable`."""
@@ -53,7 +53,7 @@ class GraphqlRequest:
 def build_graphql_router(
     api: Api,
     publish: Publish,
-    invalidate: Invalidate,
+    order_invalidation: OrderInvalidation,
     find_position: FindPosition,
     authorizer: Authorizer,
     limits: HttpLimits,
@@ -61,7 +61,7 @@ def build_graphql_router(
 ) -> APIRouter:
     """The routes of `/graphql`, and what plain HTTP is told where a WebSocket is expected."""
     router = APIRouter()
-    wishes = Wishes(invalidate)
+    wishes = Wishes(order_invalidation)
 
     @router.post("/graphql")
     async def post_graphql(request: Request) -> Response:

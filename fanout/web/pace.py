@@ -17,7 +17,7 @@ CALLS_AT_ONCE: Final = 256
 
 
 class Pace:
-    """Begins the calls of one request; its `wait` is a `fanout.schema.Wait`.
+    """Begins the calls of one request; its `wait` is a `fanout.execution.Wait`.
 
     Args:
         timeout_ms: the request's time, from now.

@@ -14,12 +14,12 @@ from typing import Any, Final
 from fanout.errors import BadRequest, Unavailable
 from fanout.execution import ExecutionResult
 from fanout.log_limit import LogLimit, tell_held_back
-from fanout.schema import Invalidate as Invalidation
+from fanout.schema import Invalidate
 from fanout.web.answers import UNAVAILABLE_TYPE
 
 _logger = logging.getLogger("fanout.web")
 
-Invalidate = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+OrderInvalidation = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Tells all gateways to end the subscriptions on a field whose invalidation filters match a payload; raises
 `BadRequest` for a field that has none, and `Unavailable`."""
 
@@ -39,11 +39,11 @@ class Wishes:
     """Sees to what executions wish for.
 
     Args:
-        invalidate: tells all gateways.
+        order: tells all gateways.
     """
 
-    def __init__(self, invalidate: Invalidate) -> None:
-        self._invalidate = invalidate
+    def __init__(self, order: OrderInvalidation) -> None:
+        self._order = order
         self._log_limit = LogLimit()  # clients decide how often resolvers run
 
     def choose_headers(self, wished: Mapping[str, str]) -> dict[str, str]:
@@ -66,14 +66,14 @@ class Wishes:
 
     async def carry_out(self, result: ExecutionResult) -> dict[str, Any]:
         """Order the invalidations of an execution, in order; its response, with the errors of those that failed."""
-        errors = [error for wish in result.invalidations if (error := await self._order(wish)) is not None]
+        errors = [error for wish in result.invalidations if (error := await self._invalidate(wish)) is not None]
         if not errors:
             return result.response
         return {**result.response, "errors": [*result.response.get("errors", ()), *errors]}
 
-    async def _order(self, wish: Invalidation) -> dict[str, Any] | None:
+    async def _invalidate(self, wish: Invalidate) -> dict[str, Any] | None:
         try:
-            await self._invalidate(wish.field, wish.payload)
+            await self._order(wish.field, wish.payload)
         except BadRequest as fault:
             self._warn("a resolver's invalidateSubscriptions cannot be carried out: %s%s", fault)
             return _describe("BadRequest", f"Subscriptions on {wish.field} cannot be invalidated.")

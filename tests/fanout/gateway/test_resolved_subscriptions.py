@@ -85,7 +85,9 @@ async def test_errors_that_it_adds_refuse_too(harness: Harness, resolver: Script
         await client.subscribe("s", IN_ROOM, {"room": "1"})
 
 
-async def test_a_filter_that_is_none_is_told_as_in_appsync(harness: Harness, resolver: ScriptedResolver) -> None:
+async def test_a_filter_that_is_none_is_told_as_in_appsync_and_to_the_owner(
+    harness: Harness, resolver: ScriptedResolver, caplog: pytest.LogCaptureFixture
+) -> None:
     resolver.script = lambda _: Resolved(
         None, filter={"filterGroup": [{"filters": [{"fieldName": "a", "operator": "in", "value": [1] * 6}]}]}
     )
@@ -93,6 +95,8 @@ async def test_a_filter_that_is_none_is_told_as_in_appsync(harness: Harness, res
         answer = await client.start("s", IN_ROOM, {"room": "1"})
         [error] = answer["payload"]["errors"]
         assert error["message"] == "subscription exceeds maximum value limit 5 for operator `in`."
+        told = f"Subscription.onCreateMessage: a filter that its resolver has set is not acceptable: {error['message']}"
+        assert told in caplog.messages
 
 
 async def test_what_it_has_set_outlives_a_reload_that_leaves_it_as_it_was(

@@ -46,8 +46,8 @@ def test_what_cannot_be_written_is_left_out() -> None:
     deep: Any = 1
     for _ in range(250):
         deep = [deep]
-    told = tell(ResolverFault("no", error_info=deep))
-    assert told == [{"errorType": "Code", "message": "no"}]
+    told = tell(ResolverFault("no", data={"content": "c"}, error_info=deep))
+    assert told == [{"errorType": "Code", "message": "no", "data": {"text": "c"}}]
     shallow: Any = 1
     for _ in range(100):
         shallow = [shallow]
