@@ -26,6 +26,7 @@ import orjson
 
 PARTS: Final = (
     "arguments",
+    "console",
     "errors",
     "values",
     "encodings",

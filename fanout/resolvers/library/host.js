@@ -48,38 +48,8 @@
     }
   };
 
-  const MAX_LOGS = 50, MAX_LOG_LENGTH = 2000;
-  // `console.log(ctx)` is what everybody writes, and its headers hold what the client came in by.
-  const CREDENTIALS = ["authorization", "proxy-authorization", "x-api-key", "x-amz-security-token", "cookie"];
-  const hideCredentials = (key, value) =>
-    typeof value === "string" && CREDENTIALS.includes(key.toLowerCase()) ? "****" : value;
-  // The client's own, wherever they stand: in JSON text of a resolver's making, for instance.
-  const SHORTEST_CREDENTIAL = 8;
-  const hideIn = (text) => {
-    const headers = call.context.request?.headers ?? {};
-    for (const name of CREDENTIALS) {
-      const value = headers[name];
-      if (typeof value === "string" && value.length >= SHORTEST_CREDENTIAL) text = text.replaceAll(value, "****");
-    }
-    return text;
-  };
-  const show = (value) => {
-    if (typeof value === "string") return value;
-    try {
-      return String(JSON.stringify(value, hideCredentials));
-    } catch (thrown) {
-      if (thrown instanceof Ask || findLimit(thrown) !== undefined) throw thrown;
-      return `[${typeof value}]`;
-    }
-  };
-  const note = (level, values) => {
-    if (call.logs.length >= MAX_LOGS) return;
-    let text = "";
-    for (let index = 0; index < values.length && text.length < MAX_LOG_LENGTH; index += 1) {
-      text += (index ? " " : "") + hideIn(show(values[index]));
-    }
-    call.logs.push([level, text.slice(0, MAX_LOG_LENGTH)]);
-  };
+  // What ends a call, whoever catches it.
+  const endsCall = (thrown) => thrown instanceof Ask || findLimit(thrown) !== undefined;
 
   const host = {
     UtilError,
@@ -88,15 +58,7 @@
     thrown: [Ask, UtilError, EarlyReturn],
     // Answers that hold for ever, by question; kept with the context.
     known: new Map(),
-    // What resolvers see as `console`; lines are bounded, the rest is counted. AppSync documents `log` and `error`, and
-    // takes code with the others.
-    console: {
-      debug: (...values) => note("debug", values),
-      log: (...values) => note("log", values),
-      info: (...values) => note("info", values),
-      warn: (...values) => note("warn", values),
-      error: (...values) => note("error", values),
-    },
+    endsCall,
     get call() { return call; },
     get context() { return call.context; },
     // API_KEY, AMAZON_COGNITO_USER_POOLS, OPENID_CONNECT, AWS_IAM or AWS_LAMBDA.
@@ -192,7 +154,7 @@
     const found = request && OF_OTHER_SOURCES.find((name) => Object.hasOwn(request, name));
     if (!found) return;
     const what = typeof request[found] === "string" ? `${found} ${JSON.stringify(request[found])}` : found;
-    note("warn", [`the request has ${what}, which the data source NONE ignores: set data_source for this module`]);
+    host.note("warn", [`the request has ${what}, which the data source NONE ignores: set data_source for this module`]);
   };
 
   const run = (handler, context) => {
@@ -206,7 +168,7 @@
     return write("what response returned", invoke("response", context));
   };
 
-  const fail = (failure, stack) => `"failure":${write("", hideIn(failure))},"stack":${write("", stack)}`;
+  const fail = (failure, stack) => `"failure":${write("", host.hideIn(failure))},"stack":${write("", stack)}`;
 
   // What was thrown, as fields of the envelope.
   const MAX_FAILURE = 2000, MAX_STACK = 4000;
@@ -226,7 +188,7 @@
       try {
         return make();
       } catch (thrown) {
-        if (thrown instanceof Ask || findLimit(thrown) !== undefined) throw thrown;
+        if (endsCall(thrown)) throw thrown;
         make = () => tell(thrown);
       }
     }
