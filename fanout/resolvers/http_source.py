@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -22,6 +20,7 @@ import orjson
 
 from fanout.resolver_settings import HttpDataSourceSettings
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
+from fanout.resolvers.http_clients import HttpClients
 from fanout.resolvers.request_signer import RequestSigner
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -55,58 +54,6 @@ _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_INFLATED_STEP: Final = 64 * 1024
-
-
-class HttpClients:
-    """A client per data source, so that none waits for another's connections; made when it is first used.
-
-    They take no cookies and follow nothing.
-    """
-
-    def __init__(self) -> None:
-        self._clients: dict[str, httpx.AsyncClient] = {}
-        self._tls: ssl.SSLContext | None = None
-        self._making = asyncio.Lock()
-        self._is_closed = False
-
-    async def send(self, source: str, request: httpx.Request) -> httpx.Response:
-        """The answer without its body, which is read from it; the caller closes it.
-
-        Args:
-            source: the data source's name.
-            request: ready to be sent, all headers included.
-
-        Raises:
-            httpx.HTTPError: nothing usable was answered.
-        """
-        client = self._clients.get(source) or await self._make(source)
-        if self._is_closed:
-            raise httpx.ConnectError("the gateway ends")
-        return await client.send(request, stream=True, follow_redirects=False)
-
-    async def close(self) -> None:
-        """End all connections; nothing is sent any more."""
-        self._is_closed = True
-        async with self._making:  # one that is being made is among them
-            for client in self._clients.values():
-                await client.aclose()
-
-    async def _make(self, source: str) -> httpx.AsyncClient:
-        async with self._making:
-            if self._tls is None:
-                # In a thread: reading the authorities' certificates would hold up everybody on the event loop.
-                self._tls = await asyncio.to_thread(httpx.create_ssl_context)
-            if self._is_closed:
-                raise httpx.ConnectError("the gateway ends")
-            if source not in self._clients:
-                # No cookies: they would carry one client's session into another's request.
-                no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-                self._clients[source] = httpx.AsyncClient(
-                    verify=self._tls,
-                    cookies=no_cookies,
-                    timeout=None,  # noqa: S113 - the data source has its own, for all of it
-                )
-            return self._clients[source]
 
 
 class HttpSource:

@@ -16,7 +16,8 @@ from fanout.metrics import Metrics
 from fanout.resolvers.data_sources import DataSource
 from fanout.resolvers.definitions import ResolverCode, compute_version
 from fanout.resolvers.directory import read_directory, read_limits
-from fanout.resolvers.http_source import HttpClients, HttpSource
+from fanout.resolvers.http_clients import HttpClients
+from fanout.resolvers.http_source import HttpSource
 from fanout.resolvers.log import ResolverLog
 from fanout.resolvers.pool import Pool
 from fanout.resolvers.resolver import FieldResolver, Means

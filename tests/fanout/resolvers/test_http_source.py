@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from fanout.resolver_settings import HttpDataSourceSettings
 from fanout.resolvers.data_sources import DataSourceError, InvalidRequest
-from fanout.resolvers.http_source import HttpClients, HttpSource
+from fanout.resolvers.http_clients import HttpClients
+from fanout.resolvers.http_source import HttpSource
 from tests.listener import accepting, find_port, listen_on_loopback
 from tests.served import wait_until_async
 
@@ -341,15 +342,6 @@ async def test_requests_that_cannot_be_made(request_: Any, problem: str | None) 
         with pytest.raises(InvalidRequest, match=problem.replace("(", r"\(")):
             await source.invoke(request_)
         assert not server.requests
-
-
-async def test_a_client_that_is_being_made_when_all_end_sends_nothing() -> None:
-    clients = HttpClients()
-    sending = asyncio.ensure_future(clients.send("orders", httpx.Request("GET", "http://127.0.0.1:1/")))
-    await asyncio.sleep(0)
-    await clients.close()
-    with pytest.raises(httpx.ConnectError, match="the gateway ends"):
-        await sending
 
 
 async def test_further_hosts_have_to_be_allowed() -> None:
