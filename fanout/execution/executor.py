@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ from graphql import (
 from graphql.execution import experimental_execute_incrementally
 
 from fanout.errors import ConfigurationError, FieldDenied
-from fanout.execution.field_calls import FieldCalls, Wait, wait_for_ever
+from fanout.execution.field_calls import FieldCalls, Later, Wait, wait_for_ever
 from fanout.execution.field_errors import format_error, order_errors, reword_null
 from fanout.execution.mutation_events import build_event
 from fanout.execution.mutations import MutationDefaults, make_id, read_clock
@@ -259,9 +260,9 @@ class _ResolvedRun(_Run):
         ):
             value = super().resolve(source, info, **arguments)
             return slice_list(self.calls.keep(value, source, info))
-        return self._await(info, self.calls.call(resolver, source, info, arguments))
+        return Later(partial(self._take, info, self.calls.call(resolver, source, info, arguments)))
 
-    async def _await(self, info: GraphQLResolveInfo[Any], resolving: Awaitable[Any]) -> Any:
+    async def _take(self, info: GraphQLResolveInfo[Any], resolving: Awaitable[Any]) -> Any:
         value = await resolving
         if info.parent_type is info.schema.mutation_type:
             self._results.append((info, value))

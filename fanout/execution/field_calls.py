@@ -6,7 +6,7 @@ Knows graphql-core's fields and the protocol `Resolver`; not how a document is e
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -42,6 +42,24 @@ when it is over before the call ends, which is then cancelled."""
 async def wait_for_ever(begin: Begin) -> Resolved:
     """A `Wait` without an end."""
     return await begin()
+
+
+class Later:
+    """An awaitable that begins when it is awaited, for graphql-core to hold.
+
+    What stands beside a null that goes up is left behind before it has begun. A coroutine would be warned of then.
+
+    Args:
+        begin: called once for each time that it is awaited.
+    """
+
+    __slots__ = ("_begin",)
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._begin = begin
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._begin().__await__()
 
 
 class FieldCalls:
@@ -95,7 +113,11 @@ class FieldCalls:
     def call(
         self, resolver: Resolver, source: Any, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]
     ) -> Awaitable[Any]:
-        """Resolve a field; to be called in the order of the document. The awaitable raises `FieldError`."""
+        """Resolve a field when it is awaited; to be called in the order of the document.
+
+        Raises:
+            FieldError: by its awaitable.
+        """
         self._made += 1
         is_excess = self._made > self._limit
         is_nested_in_mutation = (
@@ -103,7 +125,7 @@ class FieldCalls:
         )
         slot = self.nested.reserve(source, info.field_name) if is_nested_in_mutation else [None]
         seen = source.value if isinstance(source, Box) else source
-        return self._resolve(resolver, seen, info, arguments, slot, is_excess=is_excess)
+        return Later(partial(self._resolve, resolver, seen, info, arguments, slot, is_excess=is_excess))
 
     def keep(self, value: Any, source: Any, info: GraphQLResolveInfo[Any]) -> Any:
         """The value of a field without a resolver as it is to be completed; in the order of the document."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import warnings
 from typing import Any
 
 import orjson
@@ -564,3 +566,16 @@ async def test_what_cannot_be_written_is_left_out_of_an_error() -> None:
     done = await run("{ left right }", resolvers)
     assert [error["errorInfo"] for error in done.response["errors"]] == [None, nest(200)]
     orjson.dumps(done.response)
+
+
+async def test_what_is_left_behind_before_it_has_begun_is_not_warned_of() -> None:
+    resolvers = by_place(Query__left="l", Query__right="r")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        running = asyncio.ensure_future(run("{ left right }", resolvers))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
