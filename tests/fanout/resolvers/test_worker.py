@@ -91,3 +91,11 @@ def test_it_ends_with_its_input_and_not_with_a_terminal() -> None:
 @pytest.mark.parametrize("time_ms", [1, 25, 1000])
 def test_the_guard_is_clear_of_the_sandboxs_own_limit(time_ms: int) -> None:
     assert guard_seconds(Limits(time_ms=time_ms)) > time_ms / 1000 + 0.01
+
+
+def test_processes_load_no_more_than_they_need() -> None:
+    program = "import fanout.resolvers.checker, fanout.resolvers.worker, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"asyncio", "graphql", "httpx", "pydantic", "fanout.settings", "fanout.schema"} & set(loaded)
