@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +29,8 @@ logger = logging.getLogger("fanout.resolvers")
 
 # Who is still served when the gateway ends has had `shutdown_grace_ms`; so long a queue is that of a flood.
 _LONGEST_STOP_SECONDS: Final = 5.0
+# Each has processes of 30 MB. Whose request still runs when it is reloaded again and again has errors in its fields.
+_MOST_FORMER: Final = 3
 
 
 def load_resolvers(settings: Settings, schema: ApiSchema) -> ResolverCode:
@@ -95,6 +98,19 @@ class Runtime:
             await self._pool.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Retiring:
+    """A former runtime on its way out.
+
+    Args:
+        task: ends it when no request can go on by it any more.
+        is_told: to end it now. Told and not cancelled: it may be ending processes already.
+    """
+
+    task: asyncio.Task[None]
+    is_told: asyncio.Event
+
+
 class RuntimeHost:
     """Holds the runtime that serves, and former ones as long as requests may still go on by them.
 
@@ -114,8 +130,7 @@ class RuntimeHost:
         self._longest_request_s = settings.request_execution_timeout_ms / 1000
         self._current = self._build(settings, schema)
         self._started: set[Runtime] = set()
-        self._retiring: dict[Runtime, asyncio.Task[None]] = {}
-        self._is_stopping = asyncio.Event()
+        self._retiring: dict[Runtime, _Retiring] = {}  # the longest first
 
     @property
     def resolvers(self) -> Resolvers:
@@ -153,10 +168,13 @@ class RuntimeHost:
 
     async def stop(self) -> None:
         """End all processes and connections."""
-        # Told and not cancelled: they may be ending processes already.
-        self._is_stopping.set()
         serving = self._started - self._retiring.keys()
-        ending = [*self._retiring.values(), *(asyncio.ensure_future(runtime.close()) for runtime in serving)]
+        for each in self._retiring.values():
+            each.is_told.set()
+        ending = [
+            *(each.task for each in self._retiring.values()),
+            *(asyncio.ensure_future(runtime.close()) for runtime in serving),
+        ]
         if ending:
             _, left = await asyncio.wait(ending, timeout=_LONGEST_STOP_SECONDS)
             if left:  # the processes end with this one
@@ -165,11 +183,15 @@ class RuntimeHost:
 
     def _retire_all_but(self, *kept: Runtime) -> None:
         for former in self._started - set(kept) - self._retiring.keys():
-            self._retiring[former] = asyncio.get_running_loop().create_task(self._retire(former))
+            is_told = asyncio.Event()
+            task = asyncio.get_running_loop().create_task(self._retire(former, is_told))
+            self._retiring[former] = _Retiring(task, is_told)
+        for each in list(self._retiring.values())[:-_MOST_FORMER]:
+            each.is_told.set()
 
-    async def _retire(self, runtime: Runtime) -> None:
+    async def _retire(self, runtime: Runtime, is_told: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_stopping.wait(), self._longest_request_s)
+            await asyncio.wait_for(is_told.wait(), self._longest_request_s)
         await runtime.close()
         self._started.discard(runtime)
         del self._retiring[runtime]

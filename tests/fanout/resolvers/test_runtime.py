@@ -100,6 +100,22 @@ async def test_a_new_runtime_takes_over_and_the_former_ends_its_requests(tmp_pat
         assert former.version != host.resolvers["Mutation", "create"].version
 
 
+async def test_few_former_ones_are_kept_however_often_it_is_reloaded(tmp_path: Path) -> None:
+    settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}))
+    async with run(settings) as host:
+        resolvers = [host.resolvers["Mutation", "create"]]
+        for number in range(5):
+            write(tmp_path, {"Mutation.create.js": UNIT.replace("ctx.result", str(number))})
+            runtime = host.prepare(settings, SCHEMA)
+            host.start(runtime)
+            host.replace(runtime)
+            resolvers.append(host.resolvers["Mutation", "create"])
+        await wait_until_closed(resolvers[0])
+        await wait_until_closed(resolvers[1])
+        kept = [(await each.resolve(invoke({}))).value for each in resolvers[2:]]
+        assert kept == [1, 2, 3, 4]
+
+
 async def test_what_cannot_be_read_leaves_everything_as_it_was(tmp_path: Path) -> None:
     settings = configure(write(tmp_path, {"Mutation.create.js": UNIT}))
     async with run(settings) as host:
