@@ -34,7 +34,7 @@ from graphql.execution import experimental_execute_incrementally
 from fanout.errors import ConfigurationError, FieldDenied
 from fanout.execution.field_calls import FieldCalls, Later, Wait, wait_for_ever
 from fanout.execution.field_errors import format_error, order_errors, reword_null
-from fanout.execution.mutation_events import build_event
+from fanout.execution.mutation_events import EventBuilder, NestedValues
 from fanout.execution.mutations import MutationDefaults, make_id, read_clock
 from fanout.execution.resolved_operations import find_resolved_operations
 from fanout.execution.slices import slice_list
@@ -114,6 +114,7 @@ class Executor:
         self._resolvers = resolvers
         self._json = JsonArguments(schema.graphql, resolvers)
         self._defaults = MutationDefaults(schema.graphql, now, new_id)
+        self._builder = EventBuilder(schema.graphql)
 
     def execute(
         self,
@@ -151,9 +152,9 @@ class Executor:
         name = operation.name.value if operation.name else ""
         if name in known.resolved:
             calls = FieldCalls(known.document, caller, given, self._json, self._max_calls, wait, access)
-            run = _ResolvedRun(known.document, self._defaults, access, self._resolvers, calls)
+            run = _ResolvedRun(known.document, self._defaults, self._builder, access, self._resolvers, calls)
             return self._execute_resolved(run, operation, given)
-        return self._execute_sync(_Run(known.document, self._defaults, access), operation, given)
+        return self._execute_sync(_Run(known.document, self._defaults, self._builder, access), operation, given)
 
     def _execute_sync(
         self, run: _Run, operation: OperationDefinitionNode, variables: dict[str, Any]
@@ -216,10 +217,16 @@ class Executor:
 class _Run:
     """One run of a document: resolves its fields, and remembers what the mutations of it resulted in."""
 
-    def __init__(self, document: Document, defaults: MutationDefaults, access: Access | None) -> None:
+    nested: NestedValues | None = None
+    """What resolvers of nested fields have made."""
+
+    def __init__(
+        self, document: Document, defaults: MutationDefaults, builder: EventBuilder, access: Access | None
+    ) -> None:
         self.document = document
         self.access = access
         self._defaults = defaults
+        self._builder = builder
         self._results: list[tuple[GraphQLResolveInfo[Any], Any]] = []
 
     # Positional only: an argument of the API may be called `source` or `info`.
@@ -234,7 +241,10 @@ class _Run:
 
     def list_events(self) -> list[NewEvent]:
         """Raises `orjson.JSONEncodeError` for a value that is not JSON."""
-        events = (build_event(info, value, self.document.fragments, self.access) for info, value in self._results)
+        events = (
+            self._builder.build(info, value, self.document.fragments, self.access, self.nested)
+            for info, value in self._results
+        )
         return [event for event in events if event is not None]
 
 
@@ -245,12 +255,14 @@ class _ResolvedRun(_Run):
         self,
         document: Document,
         defaults: MutationDefaults,
+        builder: EventBuilder,
         access: Access | None,
         resolvers: Resolvers,
         calls: FieldCalls,
     ) -> None:
-        super().__init__(document, defaults, access)
+        super().__init__(document, defaults, builder, access)
         self.calls = calls
+        self.nested = calls.nested
         self._resolvers = resolvers
 
     def resolve(self, source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
@@ -267,14 +279,6 @@ class _ResolvedRun(_Run):
         if info.parent_type is info.schema.mutation_type:
             self._results.append((info, value))
         return slice_list(value)
-
-    def list_events(self) -> list[NewEvent]:
-        """As above; what resolvers of nested fields have made is in the events."""
-        events = (
-            build_event(info, value, self.document.fragments, self.access, self.calls.nested)
-            for info, value in self._results
-        )
-        return [event for event in events if event is not None]
 
 
 def _refuse_result(operation: OperationDefinitionNode) -> ExecutionResult:

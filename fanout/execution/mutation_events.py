@@ -8,15 +8,21 @@ same field was resolved more than once under several aliases, the first in the d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import orjson
-from graphql import FragmentDefinitionNode, GraphQLError, GraphQLResolveInfo
+from graphql import FragmentDefinitionNode, GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
 from fanout.model import NewEvent
 from fanout.schema.access import Access
+from fanout.schema.lru import Lru
 from fanout.schema.projection import Projection
 from fanout.schema.selection import TYPENAME, AbstractSelection, ObjectSelection, SelectionCompiler, close_places
+
+_MAX_COMPILED: Final = 1024
+# In characters of documents; what is compiled takes up to 100 bytes for each of its canonical text.
+_MAX_COMPILED_WEIGHT: Final = 1_000_000
+_WEIGHT_OF_A_CHARACTER: Final = 25
 
 Slot = list[Any]
 """Holds one value, which is null until it is known."""
@@ -88,35 +94,79 @@ class NestedValues:
         return merged
 
 
-def build_event(
-    info: GraphQLResolveInfo[Any],
-    value: Any,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    access: Access | None,
-    nested: NestedValues | None = None,
-) -> NewEvent | None:
-    """The event of a mutation field, or None where it has no result.
+class EventBuilder:
+    """Builds the events of mutations of one schema. Bounded in memory, whatever clients send.
 
-    Args:
-        info: of the field.
-        value: its result, as it was before it was completed.
-        fragments: of the document.
-        access: which fields are open to who asks; those that are not are null in the event.
-        nested: what resolvers of nested fields have made.
-
-    Raises:
-        orjson.JSONEncodeError: a value that is not JSON.
+    What a field selects is compiled once for all requests that ask alike, and not for each: that takes 50 us for five
+    flat fields, where executing the mutation takes 110 us (`python -m tests.bench.measure_modules`).
     """
-    compiler = SelectionCompiler(info.schema, fragments, info.variable_values, is_by_name=True)
-    try:
-        selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
-    except GraphQLError:
-        return None
-    if access is not None:
-        selection = close_places(selection, access.may_use)
-    if nested is not None:
-        value = nested.merge(selection.fields[0].selection, value)
-    # Errors are in the response already; here they only make nulls.
-    data, _ = Projection(info.schema, selection).complete(value)
-    result = data[info.field_name] if data is not None else None
-    return None if result is None else NewEvent(info.field_name, orjson.dumps(result))
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._schema = schema
+        self._compiled: Lru[_Asked, _Compiled] = Lru(_MAX_COMPILED, _MAX_COMPILED_WEIGHT)
+
+    def build(
+        self,
+        info: GraphQLResolveInfo[Any],
+        value: Any,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        access: Access | None,
+        nested: NestedValues | None = None,
+    ) -> NewEvent | None:
+        """The event of a mutation field, or None where it has no result.
+
+        Args:
+            info: of the field.
+            value: its result, as it was before it was completed.
+            fragments: of the document.
+            access: which fields are open to who asks; those that are not are null in the event.
+            nested: what resolvers of nested fields have made.
+
+        Raises:
+            orjson.JSONEncodeError: a value that is not JSON.
+        """
+        asked = _describe(info, access)
+        compiled = self._compiled.get(asked)
+        if compiled is None:
+            compiler = SelectionCompiler(self._schema, fragments, info.variable_values, is_by_name=True)
+            try:
+                selection = compiler.compile_field(info.parent_type, list(info.field_nodes))
+            except GraphQLError:
+                return None
+            if access is not None:
+                selection = close_places(selection, access.may_use)
+            compiled = selection, Projection(self._schema, selection)
+            self._compiled.put(asked, compiled, len(asked.document) + _WEIGHT_OF_A_CHARACTER * len(selection.key))
+        selection, projection = compiled
+        if nested is not None:
+            value = nested.merge(selection.fields[0].selection, value)
+        # Errors are in the response already; here they only make nulls.
+        data, _ = projection.complete(value)
+        result = data[info.field_name] if data is not None else None
+        return None if result is None else NewEvent(info.field_name, orjson.dumps(result))
+
+
+class _Asked(NamedTuple):
+    """All that decides what a mutation's event holds of its result."""
+
+    document: str
+    operation: str | None
+    response_key: str | int
+    conditions: tuple[tuple[str, Any], ...]
+    access: Access | None
+
+
+_Compiled = tuple[ObjectSelection, Projection]
+
+
+def _describe(info: GraphQLResolveInfo[Any], access: Access | None) -> _Asked:
+    operation = info.operation
+    assert operation.loc is not None
+    # `@skip` and `@include` take nothing else; which of them do is not asked.
+    conditions = [
+        (name, value)
+        for name, value in info.variable_values.coerced.items()
+        if value is None or isinstance(value, bool)
+    ]
+    name = operation.name.value if operation.name else None
+    return _Asked(operation.loc.source.body, name, info.path.key, tuple(conditions), access)

@@ -439,3 +439,31 @@ def test_introspection_can_be_turned_off_with_what_errors_suggest() -> None:
     assert "Did you mean" in str(Executor(SCHEMA).execute(*asked).response)
     assert "Did you mean" not in str(silent.execute(*asked).response)
     assert silent.execute("{ version __typename }").response == {"data": {"version": None, "__typename": "Query"}}
+
+
+def test_what_an_event_holds_is_decided_by_all_that_was_asked() -> None:
+    query = """
+      mutation One($time: Boolean!) {
+        createPost(input: {title: "t", createdAt: "b"}) { title createdAt @include(if: $time) }
+      }
+      mutation Two($time: Boolean!) {
+        a: createPost(input: {title: "t", createdAt: "c"}) { title @skip(if: $time) createdAt }
+      }
+    """
+    executor = Executor(SCHEMA)
+
+    def ask(name: str, access: Any = None, *, time: bool) -> Any:
+        done = executor.execute(query, {"time": time}, name, access)
+        assert isinstance(done, ExecutionResult)
+        return [orjson.loads(event.data) for event in done.events]
+
+    class Titles:
+        def may_use(self, type_name: str, field_name: str) -> bool:
+            return (type_name, field_name) != ("Post", "createdAt")
+
+    for _ in "12":
+        assert ask("One", time=True) == [{"title": "t", "createdAt": "b"}]
+        assert ask("One", time=False) == [{"title": "t"}]
+        assert ask("One", Titles(), time=True) == [{"title": "t", "createdAt": None}]
+        assert ask("Two", time=False) == [{"title": "t", "createdAt": "c"}]
+        assert ask("Two", time=True) == [{"createdAt": "c"}]
