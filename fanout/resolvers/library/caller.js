@@ -10,5 +10,5 @@
     OPENID_CONNECT: "Open ID Connect Authorization",
     AWS_LAMBDA: "Lambda Authorization",
   };
-  util.authType = () => NAMES[host.authMode];
+  util.authType = () => NAMES[host.call.authMode];
 }

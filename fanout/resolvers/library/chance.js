@@ -70,7 +70,7 @@
     return text;
   };
 
-  host.draw = draw;
+  host.draw = draw; // the tests compare the stream with that of others
   // RFC 9562, section 5.4: version 4.
   util.autoId = () => {
     const bytes = draw(16);

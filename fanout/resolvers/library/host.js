@@ -56,13 +56,9 @@
     EarlyReturn,
     // What resolvers can get at without being given it: by catching it.
     thrown: [Ask, UtilError, EarlyReturn],
-    // Answers that hold for ever, by question; kept with the context.
-    known: new Map(),
     endsCall,
     get call() { return call; },
     get context() { return call.context; },
-    // API_KEY, AMAZON_COGNITO_USER_POOLS, OPENID_CONNECT, AWS_IAM or AWS_LAMBDA.
-    get authMode() { return call.authMode; },
     // Milliseconds since 1970, the same for the whole call.
     now() { return call.now; },
     // Ask the host. The call is given up and made again with the answer, so that callers see it come back at once.

@@ -6,7 +6,8 @@
   "use strict";
   const DAY_MS = 86400000;
   const SPAN_SECONDS = 16 * 31556952, FIRST_SPAN = -122, LAST_SPAN = 500;
-  // Names can come from clients.
+  // Answers hang on the question alone; names can come from clients.
+  const known = new Map();
   const MAX_KNOWN = 64;
   const MAX_OFFSET_SECONDS = 18 * 3600;
   const floorDiv = (value, by) => Math.floor(value / by);
@@ -61,13 +62,13 @@
 
   const findSpan = (id, span) => {
     const key = `${span} ${id}`;
-    let known = host.known.get(key);
-    if (known === undefined) {
-      known = host.ask("zone", id, span);
-      if (host.known.size >= MAX_KNOWN) host.known.clear();
-      host.known.set(key, known);
+    let answer = known.get(key);
+    if (answer === undefined) {
+      answer = host.ask("zone", id, span);
+      if (known.size >= MAX_KNOWN) known.clear();
+      known.set(key, answer);
     }
-    return known;
+    return answer;
   };
   const makeRegion = (id) => ({
     id,
