@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
 
 import httpx
 
+_AT_ONCE: Final = 100
+
 
 class HttpClients:
-    """A client per data source, made when it is first used."""
+    """A client per data source, made when it is first used, with 100 requests under way at once.
+
+    httpx would let others wait, too, but looks at all who wait whenever one ends: 600 of them for a source that hangs
+    held the event loop up for seconds.
+    """
 
     def __init__(self) -> None:
         self._clients: dict[str, httpx.AsyncClient] = {}
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
         self._tls: ssl.SSLContext | None = None
         self._making = asyncio.Lock()
         self._is_closed = False
 
-    async def send(self, source: str, request: httpx.Request) -> httpx.Response:
-        """The answer without its body, which is read from it; the caller closes it.
+    @asynccontextmanager
+    async def send(self, source: str, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+        """The answer without its body, which is read from it.
 
         Args:
             source: the data source's name.
@@ -31,10 +43,15 @@ class HttpClients:
         Raises:
             httpx.HTTPError: nothing usable was answered.
         """
-        client = self._clients.get(source) or await self._make(source)
-        if self._is_closed:
-            raise httpx.ConnectError("the gateway ends")
-        return await client.send(request, stream=True, follow_redirects=False)
+        async with self._turns[source]:
+            client = self._clients.get(source) or await self._make(source)
+            if self._is_closed:
+                raise httpx.ConnectError("the gateway ends")
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """End all connections; nothing is sent any more."""

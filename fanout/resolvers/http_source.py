@@ -91,11 +91,8 @@ class HttpSource:
         timeout_ms = self._settings.timeout_ms
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                response = await self._clients.send(self._name, built)
-                try:
+                async with self._clients.send(self._name, built) as response:
                     body = await self._read(response)
-                finally:
-                    await response.aclose()
         except TimeoutError:
             raise self._fail(f"did not answer within {timeout_ms} ms", "Timeout") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -33,12 +33,17 @@ async def open_server() -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"http://127.0.0.1:{find_port(listening)}/", heads
 
 
+async def send(clients: HttpClients, source: str, url: str) -> int:
+    """The status of the answer."""
+    async with clients.send(source, httpx.Request("GET", url)) as response:
+        await response.aread()
+        return response.status_code
+
+
 async def test_nothing_is_kept_of_an_answer_and_nothing_followed() -> None:
     clients = HttpClients()
     async with open_server() as (url, heads):
-        response = await clients.send("orders", httpx.Request("GET", url))
-        assert response.status_code == 302
-        await response.aread()
+        assert await send(clients, "orders", url) == 302
         assert not clients._clients["orders"].cookies
         await clients.close()
     assert len(heads) == 1
@@ -47,17 +52,17 @@ async def test_nothing_is_kept_of_an_answer_and_nothing_followed() -> None:
 async def test_nothing_is_sent_any_more_when_all_have_ended() -> None:
     clients = HttpClients()
     async with open_server() as (url, heads):
-        await (await clients.send("orders", httpx.Request("GET", url))).aread()
+        await send(clients, "orders", url)
         await clients.close()
         for source in ("orders", "other"):
             with pytest.raises(httpx.ConnectError, match="the gateway ends"):
-                await clients.send(source, httpx.Request("GET", url))
+                await send(clients, source, url)
     assert len(heads) == 1
 
 
 async def test_a_client_that_is_being_made_when_all_end_sends_nothing() -> None:
     clients = HttpClients()
-    sending = asyncio.ensure_future(clients.send("orders", httpx.Request("GET", "http://127.0.0.1:1/")))
+    sending = asyncio.ensure_future(send(clients, "orders", "http://127.0.0.1:1/"))
     await asyncio.sleep(0)
     await clients.close()
     with pytest.raises(httpx.ConnectError, match="the gateway ends"):

@@ -167,6 +167,19 @@ async def test_headers_that_come_several_times_are_joined() -> None:
         assert b"ookie" not in server.requests[1]
 
 
+async def test_so_many_requests_are_under_way_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fanout.resolvers.http_clients._AT_ONCE", 3)
+    async with open_source(timeout_ms=60_000) as (source, server):
+        server.waits.clear()
+        asked = [asyncio.ensure_future(source.invoke({"method": "GET", "resourcePath": "/"})) for _ in range(8)]
+        await wait_until_async(lambda: len(server.requests) == 3)
+        asked[0].cancel()  # who is not waited with any more makes room
+        await wait_until_async(lambda: len(server.requests) == 4)
+        server.waits.set()
+        assert [answer["body"] for answer in await asyncio.gather(*asked[1:])] == ["ok"] * 7
+        assert len(server.requests) == 8
+
+
 async def test_what_follows_the_end_of_a_packed_body_is_not_read() -> None:
     async with open_source(timeout_ms=60_000) as (source, server):
         # It announces more than will ever come.
