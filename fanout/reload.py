@@ -101,6 +101,17 @@ class PreparedResolvers:
     commit: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that would be served, checked; nothing is changed yet. `ignored`: settings that take a restart to change."""
+
+    settings: Settings
+    ignored: list[str]
+    api: Api
+    authorizer: Authorizer
+    resolvers: PreparedResolvers
+
+
 class Reload:
     """Reads again what one gateway serves.
 
@@ -162,65 +173,29 @@ class Reload:
         async with self._reloading:
             try:
                 # In a thread: a large schema takes long enough to be noticed by clients.
-                settings, ignored, api, authorizer, resolvers = await asyncio.to_thread(self._prepare)
+                prepared = await asyncio.to_thread(self._prepare)
             except ConfigurationError as error:
                 self._metrics.reloads["refused"] += 1
                 logger.error("not reloaded, everything stays as it is: %s", error)
                 return {"error": str(error)}
-            changed = [name for name in RELOADED if getattr(settings, name) != getattr(self.settings, name)]
-            schema = api.schema
-            if schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
-                changed.append("schema_path")
-            if resolvers.is_new and not set(RESOLVER_SETTINGS) & set(changed):
-                changed.append("resolvers")
-            # After a defect nobody knows how much of the last reload is in force: all of it is done again.
-            is_anew, self._is_half_reloaded = self._is_half_reloaded, True
-            self._set_log_level(settings.log_level)
-            # Keys first: nobody is to wait for plans.
-            self._authorizer.become(authorizer)
-            ended = [self._revoke()]
-            if is_anew or resolvers.is_new or "schema_path" in changed or "subscriptions" in changed:
-                former = self._api.planner
-                # Before they serve: what is subscribed already may have to be resolved anew.
-                resolvers.start()
-
-                def replan(plan: Plan) -> Plan | Changed | ClientFault:
-                    outcome = api.planner.replan(plan, former)
-                    return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
-
-                def commit() -> None:
-                    self._api.become(api)
-                    resolvers.commit()
-
-                ended.append(await self._oversight.change_api(replan, commit))
-            elif changed:
-                self._api.open_as(api)
-            if is_anew or changed:
-                warn_of_directives(schema, settings)
-                # In the step of the event loop in which the rules have changed.
-                ended.append(self._oversight.end_denied(self._api.find_denial))
-            # Last: what a defect has kept from being applied is a change for the next reload too.
-            self.settings = settings
-            self._is_half_reloaded = False
+            changed = self._list_changes(prepared)
+            ended = await self._apply(prepared, changed)
             self._metrics.reloads["applied"] += 1
-            names = [public_name(name) for name in changed]
-            if ignored:
-                logger.warning(
-                    "settings that take a restart were changed, and are not in force: %s", ", ".join(ignored)
-                )
-            connections = sum(each.connections for each in ended)
-            subscriptions = sum(each.subscriptions for each in ended)
-            logger.info(
-                "reloaded; changed: %s; closed %d connections, ended %d subscriptions",
-                ", ".join(names) or "nothing",
-                connections,
-                subscriptions,
-            )
-            return {
-                "changed": names,
-                "ignored": ignored,
-                "ended": {"connections": connections, "subscriptions": subscriptions},
-            }
+        names = [public_name(name) for name in changed]
+        if prepared.ignored:
+            held = ", ".join(prepared.ignored)
+            logger.warning("settings that take a restart were changed, and are not in force: %s", held)
+        logger.info(
+            "reloaded; changed: %s; closed %d connections, ended %d subscriptions",
+            ", ".join(names) or "nothing",
+            ended.connections,
+            ended.subscriptions,
+        )
+        return {
+            "changed": names,
+            "ignored": prepared.ignored,
+            "ended": {"connections": ended.connections, "subscriptions": ended.subscriptions},
+        }
 
     def run_soon(self) -> None:
         """The same in a task of its own: for signals, and when an order to do so may have been missed."""
@@ -228,13 +203,54 @@ class Reload:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _prepare(self) -> tuple[Settings, list[str], Api, Authorizer, PreparedResolvers]:
-        """All that would be served, checked, and the names of settings that cannot change; nothing is changed yet."""
+    def _prepare(self) -> _Prepared:
         settings, ignored = renew_settings(self.settings, self._source)
         schema = self._load_schema(settings)
         authorizer = build_authorizer(settings, self._now, self._build_providers(settings))
         resolvers = self._prepare_resolvers(settings, schema)
-        return settings, ignored, build_api(schema, settings, resolvers.resolvers), authorizer, resolvers
+        return _Prepared(settings, ignored, build_api(schema, settings, resolvers.resolvers), authorizer, resolvers)
+
+    def _list_changes(self, prepared: _Prepared) -> list[str]:
+        """The settings that are others than those in force, or that name files which are."""
+        changed = [name for name in RELOADED if getattr(prepared.settings, name) != getattr(self.settings, name)]
+        if prepared.api.schema.sdl != self._api.schema.sdl and "schema_path" not in changed:
+            changed.append("schema_path")
+        if prepared.resolvers.is_new and not set(RESOLVER_SETTINGS) & set(changed):
+            changed.append("resolvers")
+        return changed
+
+    async def _apply(self, prepared: _Prepared, changed: list[str]) -> Ended:
+        settings, api, resolvers = prepared.settings, prepared.api, prepared.resolvers
+        # After a defect nobody knows how much of the last reload is in force: all of it is done again.
+        is_anew, self._is_half_reloaded = self._is_half_reloaded, True
+        self._set_log_level(settings.log_level)
+        # Keys first: nobody is to wait for plans.
+        self._authorizer.become(prepared.authorizer)
+        ended = [self._revoke()]
+        if is_anew or resolvers.is_new or "schema_path" in changed or "subscriptions" in changed:
+            former = self._api.planner
+            # Before they serve: what is subscribed already may have to be resolved anew.
+            resolvers.start()
+
+            def replan(plan: Plan) -> Plan | Changed | ClientFault:
+                outcome = api.planner.replan(plan, former)
+                return _tell_change(outcome) if isinstance(outcome, ClientFault) else outcome
+
+            def commit() -> None:
+                self._api.become(api)
+                resolvers.commit()
+
+            ended.append(await self._oversight.change_api(replan, commit))
+        elif changed:
+            self._api.open_as(api)
+        if is_anew or changed:
+            warn_of_directives(api.schema, settings)
+            # In the step of the event loop in which the rules have changed.
+            ended.append(self._oversight.end_denied(self._api.find_denial))
+        # Last: what a defect has kept from being applied is a change for the next reload too.
+        self.settings = settings
+        self._is_half_reloaded = False
+        return Ended(sum(each.connections for each in ended), sum(each.subscriptions for each in ended))
 
 
 def _tell_change(fault: ClientFault) -> SubscriptionEnded:
