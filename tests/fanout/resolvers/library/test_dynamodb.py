@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fanout.resolvers.running import Expressions
 
-expressions = Expressions()
+RUN = Expressions()
 
 NESTED = {"foo": "bar", "baz": 1234, "beep": ["boop"]}
 NESTED_VALUES = {"foo": {"S": "bar"}, "baz": {"N": 1234}, "beep": {"L": [{"S": "boop"}]}}
@@ -58,7 +58,7 @@ MIXED_VALUES = [{"S": "foo"}, {"N": 123}, {"M": {"bar": {"S": "baz"}}}]
     ],
 )
 def test_the_guides_examples(function: str, args: list[Any], value: Any) -> None:
-    assert expressions.run(f"util.dynamodb.{function}(...args)", *args) == value
+    assert RUN.run(f"util.dynamodb.{function}(...args)", *args) == value
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,11 @@ def test_the_guides_examples(function: str, args: list[Any], value: Any) -> None
     ],
 )
 def test_null_becomes_null(function: str) -> None:
-    assert expressions.run(f"[util.dynamodb.{function}(null), util.dynamodb.{function}()]") == [None, None]
+    assert RUN.run(f"[util.dynamodb.{function}(null), util.dynamodb.{function}()]") == [None, None]
 
 
 def test_what_is_undefined_is_left_out_of_maps_and_null_in_lists() -> None:
-    assert expressions.run("util.dynamodb.toMapValues({ a: undefined, b: [undefined] })") == {
-        "b": {"L": [{"NULL": None}]}
-    }
+    assert RUN.run("util.dynamodb.toMapValues({ a: undefined, b: [undefined] })") == {"b": {"L": [{"NULL": None}]}}
 
 
 @pytest.mark.parametrize(
@@ -94,18 +92,18 @@ def test_what_is_undefined_is_left_out_of_maps_and_null_in_lists() -> None:
     ],
 )
 def test_another_kind_is_refused(call: str, message: str) -> None:
-    assert expressions.error(f"util.dynamodb.{call}") == f"TypeError: util.dynamodb.{message}"
+    assert RUN.error(f"util.dynamodb.{call}") == f"TypeError: util.dynamodb.{message}"
 
 
 @pytest.mark.parametrize("text", ["{", "null", "{}", '{"s3": 1}'])
 def test_a_text_without_an_s3_object_is_refused(text: str) -> None:
-    message = expressions.error("util.dynamodb.fromS3ObjectJson(args[0])", text)
+    message = RUN.error("util.dynamodb.fromS3ObjectJson(args[0])", text)
     assert message.startswith("SyntaxError: util.dynamodb.fromS3ObjectJson: the text")
 
 
 @pytest.mark.parametrize("value", ["Infinity", "{ a: () => 1 }", "[Symbol('x')]", "10n"])
 def test_what_dynamodb_does_not_have_is_refused(value: str) -> None:
-    assert expressions.error(f"util.dynamodb.toDynamoDB({value})").startswith("TypeError: util.dynamodb takes ")
+    assert RUN.error(f"util.dynamodb.toDynamoDB({value})").startswith("TypeError: util.dynamodb takes ")
 
 
 def encode(value: Any) -> dict[str, Any]:
@@ -139,4 +137,4 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_has_its_dynamodb_form(value: Any) -> None:
-    assert expressions.run("util.dynamodb.toDynamoDB(args[0])", value) == encode(value)
+    assert RUN.run("util.dynamodb.toDynamoDB(args[0])", value) == encode(value)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fanout.resolvers.running import Expressions
 
-expressions = Expressions()
+RUN = Expressions()
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ expressions = Expressions()
     ],
 )
 def test_errors_said_and_added(arguments: str, error: dict[str, Any]) -> None:
-    assert expressions.envelope(f"util.error({arguments})")["error"] == error
-    added = expressions.envelope(f"(util.appendError({arguments}), 'value')")
+    assert RUN.envelope(f"util.error({arguments})")["error"] == error
+    added = RUN.envelope(f"(util.appendError({arguments}), 'value')")
     assert (added["value"], added["errors"]) == ("value", [error])
 
 
 def test_what_is_added_stays_in_order_and_beside_an_error() -> None:
-    envelope = expressions.envelope("(util.appendError('a'), util.appendError('b'), util.error('c'))")
+    envelope = RUN.envelope("(util.appendError('a'), util.appendError('b'), util.error('c'))")
     assert [error["message"] for error in envelope["errors"]] == ["a", "b"]
     assert envelope["error"]["message"] == "c"
 
 
 def test_unauthorized_names_the_field() -> None:
-    error = expressions.envelope("util.unauthorized()")["error"]
+    error = RUN.envelope("util.unauthorized()")["error"]
     assert error["message"] == "Not Authorized to access createMessage on type Mutation"
     assert error["type"] == "Unauthorized"
 
@@ -52,5 +52,5 @@ def test_unauthorized_names_the_field() -> None:
     ],
 )
 def test_returning_early(arguments: str, value: Any, early: str | None) -> None:
-    envelope = expressions.envelope(f"runtime.earlyReturn({arguments})")
+    envelope = RUN.envelope(f"runtime.earlyReturn({arguments})")
     assert (envelope["value"], envelope["early"]) == (value, early)

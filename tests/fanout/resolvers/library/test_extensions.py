@@ -12,7 +12,7 @@ from tests.fanout.resolvers.running import Expressions, call
 
 FILTER = {"filterGroup": [{"filters": [{"fieldName": "severity", "operator": "le", "value": 3}]}]}
 
-expressions = Expressions()
+RUN = Expressions()
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_the_guides_invalidation_filter() -> None:
 
 def test_the_last_filter_holds() -> None:
     code = "extensions.setSubscriptionFilter({ a: 1 }), extensions.setSubscriptionFilter(null)"
-    assert expressions.envelope(code)["extensions"] == {"filter": None}
+    assert RUN.envelope(code)["extensions"] == {"filter": None}
     code = "extensions.setSubscriptionFilter({ a: 1 }), extensions.setSubscriptionFilter(args[0])"
-    assert expressions.envelope(code, FILTER)["extensions"] == {"filter": FILTER}
+    assert RUN.envelope(code, FILTER)["extensions"] == {"filter": FILTER}
 
 
 def test_the_guides_invalidation() -> None:
     wish = {"subscriptionField": "onUserDelete", "payload": {"group": "Developer", "type": "Full-Time"}}
-    envelope = expressions.envelope("extensions.invalidateSubscriptions(args[0])", wish)
+    envelope = RUN.envelope("extensions.invalidateSubscriptions(args[0])", wish)
     assert envelope["value"] == "undefined"
     assert envelope["extensions"] == {"invalidations": [wish]}
 
@@ -123,7 +123,7 @@ def test_at_most_five_distinct_invalidations() -> None:
     [("undefined", "undefined"), ("[]", "a list"), ("'x'", "a string"), ("() => 1", "a function")],
 )
 def test_a_filter_that_is_no_object_is_refused(function: str, value: str, kind: str) -> None:
-    message = expressions.error(f"extensions.{function}({value})")
+    message = RUN.error(f"extensions.{function}({value})")
     assert message == f"TypeError: extensions.{function} takes an object, not {kind}"
 
 
@@ -138,7 +138,7 @@ def test_a_filter_that_is_no_object_is_refused(function: str, value: str, kind: 
     ],
 )
 def test_what_json_cannot_say_is_refused(code: str, message: str) -> None:
-    assert expressions.error(f"extensions.{code}") == f"TypeError: extensions.{message}"
+    assert RUN.error(f"extensions.{code}") == f"TypeError: extensions.{message}"
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_what_json_cannot_say_is_refused(code: str, message: str) -> None:
     ],
 )
 def test_an_invalidation_of_another_shape_is_refused(wish: Any, message: str) -> None:
-    text = expressions.error("extensions.invalidateSubscriptions(args[0])", wish)
+    text = RUN.error("extensions.invalidateSubscriptions(args[0])", wish)
     assert text == f"TypeError: extensions.invalidateSubscriptions{message}"
 
 
 def test_evicting_does_nothing_and_gives_an_object() -> None:
     code = "extensions.evictFromApiCache('Query', 'allClasses', { 'context.arguments.semester': 1 })"
-    envelope = expressions.envelope(code)
+    envelope = RUN.envelope(code)
     assert (envelope["value"], envelope["extensions"]) == ({}, {})

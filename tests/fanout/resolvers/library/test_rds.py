@@ -9,7 +9,7 @@ import pytest
 
 from tests.fanout.resolvers.running import Expressions
 
-expressions = Expressions()
+RUN = Expressions()
 
 BOOKS = {
     "numberOfRecordsUpdated": 0,
@@ -27,8 +27,8 @@ UPDATED = {"numberOfRecordsUpdated": 1, "generatedFields": []}
 
 
 def to_json_object(*statements: Any) -> Any:
-    as_text = expressions.run("util.rds.toJsonObject(args[0])", json.dumps({"sqlStatementResults": statements}))
-    assert expressions.run("util.rds.toJsonObject(args[0])", {"sqlStatementResults": statements}) == as_text
+    as_text = RUN.run("util.rds.toJsonObject(args[0])", json.dumps({"sqlStatementResults": statements}))
+    assert RUN.run("util.rds.toJsonObject(args[0])", {"sqlStatementResults": statements}) == as_text
     return as_text
 
 
@@ -66,7 +66,7 @@ def test_columns_without_a_name_are_counted() -> None:
 
 
 def test_nothing_becomes_null() -> None:
-    assert expressions.run("[util.rds.toJsonObject(null), util.rds.toJsonObject()]") == [None, None]
+    assert RUN.run("[util.rds.toJsonObject(null), util.rds.toJsonObject()]") == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_nothing_becomes_null() -> None:
     ],
 )
 def test_another_result_is_refused(result: Any, message: str) -> None:
-    assert expressions.error("util.rds.toJsonObject(args[0])", result) == f"TypeError: util.rds.toJsonObject{message}"
+    assert RUN.error("util.rds.toJsonObject(args[0])", result) == f"TypeError: util.rds.toJsonObject{message}"

@@ -16,7 +16,7 @@ from tests.fanout.resolvers.running import Expressions
 from tests.filters import strategies
 from tests.filters.test_transform import PRICED
 
-expressions = Expressions(answer)
+RUN = Expressions(answer)
 
 
 def group(*conditions: tuple[str, str, Any]) -> dict[str, Any]:
@@ -70,13 +70,13 @@ NAME, STOCK = ("name", "ne", "sample"), ("stock", "gt", 100)
     ],
 )
 def test_documented_subscription_filters(args: list[Any], groups: list[Any]) -> None:
-    assert expressions.run("util.transform.toSubscriptionFilter(...args)", *args) == {"filterGroup": groups}
+    assert RUN.run("util.transform.toSubscriptionFilter(...args)", *args) == {"filterGroup": groups}
     as_text = [json.dumps(args[0]), *args[1:]]
-    assert expressions.run("util.transform.toSubscriptionFilter(...args)", *as_text) == {"filterGroup": groups}
+    assert RUN.run("util.transform.toSubscriptionFilter(...args)", *as_text) == {"filterGroup": groups}
 
 
 def test_no_filter_is_null_as_captured() -> None:
-    assert expressions.run("[util.transform.toSubscriptionFilter(null), util.transform.toSubscriptionFilter()]") == [
+    assert RUN.run("[util.transform.toSubscriptionFilter(null), util.transform.toSubscriptionFilter()]") == [
         None,
         None,
     ]
@@ -84,13 +84,13 @@ def test_no_filter_is_null_as_captured() -> None:
 
 def test_a_subscription_filter_goes_straight_to_the_extension() -> None:
     code = "extensions.setSubscriptionFilter(util.transform.toSubscriptionFilter(args[0]))"
-    envelope = expressions.envelope(code, {"severity": {"le": 3}})
+    envelope = RUN.envelope(code, {"severity": {"le": 3}})
     assert envelope["extensions"] == {"filter": {"filterGroup": [group(("severity", "le", 3))]}}
 
 
 def test_two_equal_questions_have_answers_of_their_own() -> None:
     code = "[1, 2].map((n) => { const f = util.transform.toSubscriptionFilter({ a: { eq: 1 } }); f.n = n; return f; })"
-    assert [answered["n"] for answered in expressions.run(code)] == [1, 2]
+    assert [answered["n"] for answered in RUN.run(code)] == [1, 2]
 
 
 def test_the_same_question_is_asked_once_and_answers_do_not_pile_up() -> None:
@@ -122,7 +122,7 @@ def test_the_same_question_is_asked_once_and_answers_do_not_pile_up() -> None:
     ],
 )
 def test_a_subscription_filter_that_cannot_be_is_the_resolvers_error(arguments: str, message: str) -> None:
-    envelope = expressions.envelope(f"util.transform.toSubscriptionFilter({arguments})")
+    envelope = RUN.envelope(f"util.transform.toSubscriptionFilter({arguments})")
     assert envelope["error"]["message"].startswith(message)
     assert envelope["error"]["type"] == "BadRequest"
 
@@ -136,31 +136,31 @@ def test_a_subscription_filter_that_cannot_be_is_the_resolvers_error(arguments: 
     ],
 )
 def test_an_operand_that_is_left_out_does_not_take_its_condition_with_it(arguments: str) -> None:
-    message = expressions.error(f"util.transform.toSubscriptionFilter({arguments})")
+    message = RUN.error(f"util.transform.toSubscriptionFilter({arguments})")
     place = "util.transform.toSubscriptionFilter: 'eq' on 'roomId'"
     assert message == f"TypeError: {place} takes what JSON can say, not undefined"
 
 
 def test_a_field_that_is_left_out_is_not_given() -> None:
     code = "util.transform.toSubscriptionFilter({ roomId: args[0], content: { ne: '' } }, undefined, undefined)"
-    assert expressions.run(code) == {"filterGroup": [group(("content", "ne", ""))]}
+    assert RUN.run(code) == {"filterGroup": [group(("content", "ne", ""))]}
 
 
 @pytest.mark.parametrize(("value", "kind"), [("NaN", "NaN"), ("-1 / 0", "-Infinity"), ("() => 1", "a function")])
 def test_what_json_cannot_say_is_no_operand(value: str, kind: str) -> None:
-    message = expressions.error(f"util.transform.toSubscriptionFilter({{ a: {{ gt: {value} }} }})")
+    message = RUN.error(f"util.transform.toSubscriptionFilter({{ a: {{ gt: {value} }} }})")
     assert message == f"TypeError: util.transform.toSubscriptionFilter: 'gt' takes what JSON can say, not {kind}"
 
 
 def test_half_a_surrogate_pair_is_a_replacement_character() -> None:
     code = r"util.transform.toSubscriptionFilter({ a: { beginsWith: '\u{1F600}'.slice(0, 1) } })"
-    assert expressions.run(code) == {"filterGroup": [group(("a", "beginsWith", "\ufffd"))]}
+    assert RUN.run(code) == {"filterGroup": [group(("a", "beginsWith", "\ufffd"))]}
 
 
 @given(strategies.nested_filters)
 def test_any_subscription_filter_is_as_without_javascript(obj: dict[str, Any]) -> None:
     obj = json.loads(json.dumps(obj), parse_int=float)  # as numbers are in JavaScript
-    envelope = expressions.envelope("util.transform.toSubscriptionFilter(args[0])", obj)
+    envelope = RUN.envelope("util.transform.toSubscriptionFilter(args[0])", obj)
     outcome: dict[str, Any]
     try:
         outcome = {"value": to_subscription_filter(obj)}
@@ -230,7 +230,7 @@ EXPRESSIONS = [
 @pytest.mark.parametrize("function", ["toDynamoDBFilterExpression", "toDynamoDBConditionExpression"])
 @pytest.mark.parametrize(("filter", "expression", "values"), EXPRESSIONS, ids=str)
 def test_dynamodb_expressions(function: str, filter: dict[str, Any], expression: str, values: dict[str, Any]) -> None:
-    result = orjson.loads(expressions.run(f"util.transform.{function}(args[0])", filter))
+    result = orjson.loads(RUN.run(f"util.transform.{function}(args[0])", filter))
     assert list(result) == ["expression", "expressionNames", "expressionValues"]
     assert result["expression"] == expression
     assert result["expressionNames"] == {f"#{name}": name for name in name_fields(filter)}
@@ -258,11 +258,11 @@ def name_fields(filter: dict[str, Any]) -> set[str]:
     ],
 )
 def test_what_is_no_filter_becomes_null_as_captured(filter: str) -> None:
-    assert expressions.run(f"util.transform.toDynamoDBFilterExpression({filter})") is None
+    assert RUN.run(f"util.transform.toDynamoDBFilterExpression({filter})") is None
 
 
 def test_two_conditions_never_share_a_value() -> None:
-    text = expressions.error(
+    text = RUN.error(
         "util.transform.toDynamoDBFilterExpression(args[0])", {"and": [{"a": {"eq": 1}}], "and_0_a": {"eq": 2}}
     )
     assert text == "TypeError: util.transform: two conditions are named :and_0_a_eq"
@@ -286,7 +286,7 @@ FILTERS = st.recursive(
 
 @given(FILTERS)
 def test_an_expression_has_exactly_the_values_that_it_names(filter: dict[str, Any]) -> None:
-    text = expressions.run("util.transform.toDynamoDBConditionExpression(args[0])", filter)
+    text = RUN.run("util.transform.toDynamoDBConditionExpression(args[0])", filter)
     if text is None:
         return
     result = orjson.loads(text)
@@ -297,7 +297,7 @@ def test_an_expression_has_exactly_the_values_that_it_names(filter: dict[str, An
 
 def test_the_guides_opensearch_query() -> None:
     query = {"upvotes": {"ne": 15, "range": [10, 20]}, "title": {"eq": "hihihi", "wildcard": "h*i"}}
-    assert orjson.loads(expressions.run("util.transform.toElasticsearchQueryDSL(args[0])", query)) == {
+    assert orjson.loads(RUN.run("util.transform.toElasticsearchQueryDSL(args[0])", query)) == {
         "bool": {
             "must": [
                 {
@@ -338,11 +338,11 @@ def test_the_guides_opensearch_query() -> None:
     ],
 )
 def test_opensearch_queries(filter: dict[str, Any], query: dict[str, Any]) -> None:
-    assert orjson.loads(expressions.run("util.transform.toElasticsearchQueryDSL(args[0])", filter)) == query
+    assert orjson.loads(RUN.run("util.transform.toElasticsearchQueryDSL(args[0])", filter)) == query
 
 
 def test_no_opensearch_query_without_a_filter() -> None:
-    assert expressions.run("util.transform.toElasticsearchQueryDSL(null)") is None
+    assert RUN.run("util.transform.toElasticsearchQueryDSL(null)") is None
 
 
 @pytest.mark.parametrize(
@@ -356,5 +356,5 @@ def test_no_opensearch_query_without_a_filter() -> None:
     ],
 )
 def test_another_opensearch_filter_is_refused(filter: Any, message: str) -> None:
-    text = expressions.error("util.transform.toElasticsearchQueryDSL(args[0])", filter)
+    text = RUN.error("util.transform.toElasticsearchQueryDSL(args[0])", filter)
     assert text == f"TypeError: util.transform.toElasticsearchQueryDSL{message}"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fanout.resolvers.sandbox import ResourceLimitExceeded
 from tests.fanout.resolvers.running import Expressions, load
 
-expressions = Expressions()
+RUN = Expressions()
 
 ONE_POST = """<?xml version="1.0" encoding="UTF-8"?>
 <posts>
@@ -31,7 +31,7 @@ TWO_POSTS = ONE_POST.replace(
 
 
 def to_map(text: str) -> Any:
-    return expressions.run("util.xml.toMap(args[0])", text)
+    return RUN.run("util.xml.toMap(args[0])", text)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def to_map(text: str) -> Any:
 )
 def test_the_guides_examples(text: str, value: Any) -> None:
     assert to_map(text) == value
-    assert json.loads(expressions.run("util.xml.toJsonString(args[0])", text)) == value
-    encoded = expressions.run("util.xml.toJsonString(args[0], true)", text)
+    assert json.loads(RUN.run("util.xml.toJsonString(args[0])", text)) == value
+    encoded = RUN.run("util.xml.toJsonString(args[0], true)", text)
     assert json.loads(json.loads(encoded)) == value
 
 
@@ -92,8 +92,8 @@ def test_text_is_a_number_only_where_it_is_one_in_full(text: str, value: Any) ->
 
 
 def test_nothing_becomes_null_and_other_kinds_are_refused() -> None:
-    assert expressions.run("[util.xml.toMap(null), util.xml.toMap()]") == [None, None]
-    assert expressions.error("util.xml.toMap(7)") == "TypeError: util.xml takes the text of a document, not a number"
+    assert RUN.run("[util.xml.toMap(null), util.xml.toMap()]") == [None, None]
+    assert RUN.error("util.xml.toMap(7)") == "TypeError: util.xml takes the text of a document, not a number"
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_nothing_becomes_null_and_other_kinds_are_refused() -> None:
     ],
 )
 def test_what_is_not_well_formed_is_refused_with_its_place(text: str, message: str) -> None:
-    assert expressions.error("util.xml.toMap(args[0])", text) == f"SyntaxError: util.xml: {message}"
+    assert RUN.error("util.xml.toMap(args[0])", text) == f"SyntaxError: util.xml: {message}"
 
 
 def test_a_billion_laughs_are_not_heard() -> None:
     entities = "".join(f'<!ENTITY l{n} "&l{n - 1};&l{n - 1};">' for n in range(1, 40))
     text = f'<!DOCTYPE a [<!ENTITY l0 "ha">{entities}]><a>&l39;</a>'
-    assert "document types are not read" in expressions.error("util.xml.toMap(args[0])", text)
+    assert "document types are not read" in RUN.error("util.xml.toMap(args[0])", text)
 
 
 def test_a_hundred_elements_deep_is_written_as_json() -> None:
@@ -224,7 +224,7 @@ PIECES = st.sampled_from(
     st.lists(PIECES, max_size=10).map("".join) | st.lists(PIECES, max_size=8).map(lambda all: f"<a>{''.join(all)}</a>")
 )
 def test_what_is_well_formed_is_what_expat_takes(text: str) -> None:
-    envelope = expressions.envelope("util.xml.toMap(args[0])", text)
+    envelope = RUN.envelope("util.xml.toMap(args[0])", text)
     try:
         expat.ParserCreate().Parse(text.encode(), True)
         well_formed = True
