@@ -6,6 +6,7 @@ Whoever serves holds one `Api` for life and asks it each time; nothing of a form
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -22,8 +23,8 @@ from fanout.schema.results import ResultKinds
 from fanout.schema.sdl import ApiSchema
 from fanout.settings import Settings
 
-Planned: TypeAlias = "Plan | Awaitable[Callable[[], Planned]]"
-"""What planning comes to: a plan, or what has to be waited for, and then be called for the same at last."""
+Planned: TypeAlias = "Plan | Callable[[], Awaitable[Callable[[], Planned]]]"
+"""What planning comes to: a plan, or what has to be begun and waited for, and then be called for the same at last."""
 
 
 class Api:
@@ -73,8 +74,8 @@ class Api:
     def plan(self, request: SubscribeRequest, identity: Identity) -> Planned:
         """What a wish to subscribe comes to; see `SubscriptionPlanner.begin`.
 
-        Where the field has a resolver, that is run once, and what is returned has to be awaited; its result has to be
-        called when the client is subscribed, since by then another API may be served: then it begins anew.
+        Where the field has a resolver, what is returned runs it once: it has to be called and awaited. Its result has
+        to be called when the client is subscribed, since by then another API may be served: then it begins anew.
 
         Raises:
             ClientFault: at once, or by what is awaited (`RefusedByResolver`), or by its result.
@@ -82,7 +83,7 @@ class Api:
         """
         planner = self.planner
         begun = planner.begin(request, identity, self._access_of(identity))
-        return begun if isinstance(begun, Plan) else self._resolve(planner, begun, request, identity)
+        return begun if isinstance(begun, Plan) else partial(self._resolve, planner, begun, request, identity)
 
     def preview(self, request: SubscribeRequest, identity: Identity) -> Plan:
         """The same, as if the field's resolver set nothing."""

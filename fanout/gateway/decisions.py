@@ -18,6 +18,8 @@ logger = logging.getLogger("fanout.gateway")
 
 Finish = Callable[[], Planned]
 """Makes the plan of what its field's resolver has come to, by the API that is served when it is called."""
+Resolve = Callable[[], Awaitable[Finish]]
+"""Runs the field's resolver: called when it is waited for, so that who leaves before leaves nothing that has begun."""
 Holds = Callable[[Identity], bool]
 """Whether an identity that was decided may go on."""
 
@@ -61,10 +63,10 @@ class Planning(Waiting):
         self.identity = identity
 
 
-async def wait_for_plan(planned: Awaitable[Finish], longest_ms: int) -> Finish:
-    """Wait for a resolver, but no longer than a request may take; raises TimeoutError."""
+async def wait_for_plan(begin: Resolve, longest_ms: int) -> Finish:
+    """Run a resolver, but no longer than a request may take; raises TimeoutError."""
     async with asyncio.timeout(longest_ms / 1000):
-        return await planned
+        return await begin()
 
 
 def read_decision(deciding: asyncio.Future[Identity], holds: Holds) -> Identity | ClientFault:

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING
 from fanout.api import Planned
 from fanout.errors import ClientFault
 from fanout.gateway.calls import describe_subscribe
-from fanout.gateway.decisions import Deciding, Finish, Holds, Planning, Waiting, read_decision, read_plan, wait_for_plan
+from fanout.gateway.decisions import (
+    Deciding,
+    Finish,
+    Holds,
+    Planning,
+    Resolve,
+    Waiting,
+    read_decision,
+    read_plan,
+    wait_for_plan,
+)
 from fanout.gateway.guests import Guests
 from fanout.gateway.invalidation import Invalidations
 from fanout.gateway.limits import Limits
@@ -32,7 +42,7 @@ if TYPE_CHECKING:
 Authorize = Callable[[Call], Identity | Awaitable[Identity]]
 """Who wants to subscribe; raises Unauthorized, or its awaitable does."""
 Planner = Callable[[SubscribeRequest, Identity], Planned]
-"""What is subscribed to; raises ClientFault, or what it returns to be awaited and called does."""
+"""What is subscribed to; raises ClientFault, or what it returns to be called and awaited does."""
 Recheck = Callable[[Plan, Identity], ClientFault | None]
 """What keeps a subscription that was planned before from going on for an identity; None: nothing."""
 
@@ -133,11 +143,9 @@ class Starts:
             self._guests.note(subscriber, wish.id, identity)
             self._await_plan(subscriber, wish, identity, planned)
 
-    def _await_plan(
-        self, subscriber: Subscriber, wish: Subscribe, identity: Identity, planned: Awaitable[Finish]
-    ) -> None:
+    def _await_plan(self, subscriber: Subscriber, wish: Subscribe, identity: Identity, resolve: Resolve) -> None:
         planning = Planning(
-            asyncio.get_running_loop().create_task(wait_for_plan(planned, self._longest_resolving_ms)), identity
+            asyncio.get_running_loop().create_task(wait_for_plan(resolve, self._longest_resolving_ms)), identity
         )
         subscriber.subscriptions[wish.id] = planning
         self._invalidations.begin(planning)

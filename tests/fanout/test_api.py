@@ -56,12 +56,12 @@ async def test_a_field_with_a_resolver_is_planned_when_that_has_run() -> None:
     elsewhere = ScriptedResolver(lambda _: Resolved(None))
     api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: resolver, ("Mutation", "onM"): elsewhere})
     request = SubscribeRequest("subscription { onM(x: 1) }", None, {}, {})
-    finish = await api.plan(request, NOBODY)
+    finish = await api.plan(request, NOBODY)()
     first = finish()
     assert first.filter == api.preview(request, NOBODY).filter
     assert first.resolution is not None
     assert len(resolver.invocations) == 1
-    assert (await api.plan(request, NOBODY))() == first
+    assert (await api.plan(request, NOBODY)())() == first
     assert len(resolver.invocations) == 2
     assert api.recheck(first, NOBODY) is None
     assert api.find_denial(first, NOBODY) is None
@@ -74,7 +74,7 @@ async def test_what_a_resolver_refuses_is_refused() -> None:
 
     api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: ScriptedResolver(refuse)})
     with pytest.raises(RefusedByResolver) as caught:
-        await api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY)
+        await api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY)()
     assert caught.value.errors == [{"errorType": "Mine", "message": "no"}]
     with pytest.raises(ClientFault):
         api.plan(SubscribeRequest("subscription { nope }", None, {}, {}), NOBODY)
@@ -90,7 +90,7 @@ async def test_a_plan_is_begun_anew_where_another_api_is_served_meanwhile(fails:
     api = Api(parse_schema(ONE), Settings(), resolvers={ON_M: ScriptedResolver(resolve)})
     waited = api.plan(SubscribeRequest("subscription { onM }", None, {}, {}), NOBODY)
     api.become(Api(parse_schema(ONE), Settings()))
-    plan = (await waited)()
+    plan = (await waited())()
     assert isinstance(plan, Plan)
     assert plan.resolution is None
 

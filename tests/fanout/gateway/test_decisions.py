@@ -68,7 +68,7 @@ async def test_a_plan_that_is_refused_at_last_is_a_fault() -> None:
 async def test_what_takes_too_long_is_given_up() -> None:
     never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     with pytest.raises(TimeoutError):
-        await wait_for_plan(never, 1)
+        await wait_for_plan(lambda: never, 1)
     assert never.cancelled()
 
 

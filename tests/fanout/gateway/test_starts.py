@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 
 from fanout.api import Api
 from fanout.errors import Unavailable
-from fanout.model import AuthMode, Call, CloseReason, Identity
+from fanout.model import AuthMode, Call, CloseReason, Identity, SubscribeRequest
+from fanout.protocol import Subscribe
 from fanout.schema import Invocation, Resolved, load_chat_schema
 from fanout.settings import SubscriptionSettings
 from tests.fanout.gateway.conftest import FIELD, IN_ROOM, OTHER_KEY, Harness, expect_close, open_other, serve_anew
@@ -238,3 +241,19 @@ async def test_a_resolver_may_take_as_long_as_a_request(build_harness: Any) -> N
             {"errorType": "ExecutionTimeout", "errorCode": 504, "message": "Execution timed out."}
         ]
         assert resolver.given_up == 1
+
+
+async def test_one_that_is_stopped_before_its_resolver_has_begun_leaves_nothing_behind(
+    harness: Harness, resolver: ScriptedResolver
+) -> None:
+    async with harness.connect():
+        (connection,) = harness.gateway.connections
+        request = SubscribeRequest(IN_ROOM, None, {"room": "1"}, {"x-api-key": API_KEY})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            harness.subscriptions.start(connection, Subscribe("s", b'"s"', request, 1))
+            harness.subscriptions.end(connection, "s")
+            await asyncio.sleep(0)
+            gc.collect()
+        assert [str(each.message) for each in caught] == []
+        assert resolver.invocations == []
