@@ -76,10 +76,10 @@
     // The error's fields as the envelope has them; the same for thrown and appended ones.
     describe(error) {
       return {
-        message: error.message === undefined || error.message === null ? null : String(error.message),
-        type: error.type === undefined || error.type === null ? null : String(error.type),
-        data: error.data === undefined ? null : error.data,
-        info: error.errorInfo === undefined ? null : error.errorInfo,
+        message: host.isNull(error.message) ? null : String(error.message),
+        type: host.isNull(error.type) ? null : String(error.type),
+        data: error.data ?? null,
+        info: error.errorInfo ?? null,
       };
     },
   };
@@ -159,7 +159,7 @@
     // the same: what `response` gets is what JSON can say, as with any other data source.
     const request = JSON.parse(write("what request returned", invoke("request", context)));
     warnOfOtherSource(request);
-    context.result = request === null || request.payload === undefined ? null : request.payload;
+    context.result = request?.payload ?? null;
     context.outErrors = [...(context.outErrors ?? []), ...call.errors.map(({ message, type }) => ({ message, type }))];
     return write("what response returned", invoke("response", context));
   };
