@@ -1,4 +1,4 @@
-"""Values of nested resolvers in events; `test_field_calls` and `test_execution` have events of whole documents."""
+"""Values of nested resolvers in events; `test_field_calls` and `test_executor` have events of whole documents."""
 
 from __future__ import annotations
 

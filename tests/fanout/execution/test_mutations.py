@@ -1,4 +1,4 @@
-"""What a mutation results in without a resolver, by its types; `test_execution` has it in whole documents."""
+"""What a mutation results in without a resolver, by its types; `test_executor` has it in whole documents."""
 
 from __future__ import annotations
 
