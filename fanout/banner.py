@@ -102,7 +102,8 @@ def describe_schema(schema: ApiSchema, source: str) -> str:
     links = {name: schema.subscriptions_of(name) for name in sorted(schema.mutations)}
     lines = [f"  {mutation} -> {', '.join(fields)}" for mutation, fields in links.items() if fields]
     fields = {field for linked in links.values() for field in linked}
-    return "\n".join([f"{source}: ok, {len(fields)} subscriptions on {len(lines)} of {len(links)} mutations", *lines])
+    triggered = f"{len(fields)} subscription{'s' * (len(fields) != 1)} on {len(lines)} of {len(links)} mutations"
+    return "\n".join([f"{source}: ok, {triggered}", *lines])
 
 
 def _list_some(names: Sequence[str]) -> str:

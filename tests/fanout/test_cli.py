@@ -32,7 +32,7 @@ def test_check_of_a_good_schema(tmp_path: Path) -> None:
     )
     result = run_command("check", str(path))
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"{path}: ok, 1 subscriptions on 1 of 1 mutations\n  m -> onM\n"
+    assert result.stdout == f"{path}: ok, 1 subscription on 1 of 1 mutations\n  m -> onM\n"
 
 
 RESOLVER = """import { util } from '@aws-appsync/utils';
