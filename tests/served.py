@@ -10,6 +10,7 @@ import base64
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -230,3 +231,20 @@ def _collect(stream: Any) -> list[str]:
 
     threading.Thread(target=read, daemon=True).start()
     return lines
+
+
+def find_adjacent_ports(count: int) -> int:
+    """The first of so many ports of loopback that are free, one after the other.
+
+    Below those that systems give to connections, so that none of the tests beside this one is given one of them by
+    chance. Each process of tests looks from another place on.
+    """
+    start = 20_000 + os.getpid() * 16 % 10_000
+    for first in range(start, start + 2_000):
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+    raise AssertionError(f"no {count} free ports one after the other from {start} on")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from fanout.model import CloseReason
-from tests.served import Served, connect_appsync, run_command, serve, wait_until, wait_until_async
+from tests.served import Served, connect_appsync, find_adjacent_ports, run_command, serve, wait_until, wait_until_async
 
 ON_CREATE = "subscription { onCreateMessage { id } }"
 PATIENT = {"FANOUT_SHUTDOWN_GRACE_MS": "1000000000"}
@@ -34,8 +34,7 @@ async def test_an_unresponsive_client_is_cut_off_and_told_in_one_line() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_readiness_goes_down_at_once_and_a_second_signal_ends_the_waiting(workers: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        worker_port = free.getsockname()[1]
+    worker_port = find_adjacent_ports(2)
     environment = {**PATIENT, "FANOUT_DRAIN_DELAY_MS": "1000000000", "FANOUT_WORKER_PORT": str(worker_port)}
     with serve("--workers", str(workers), environment=environment) as served:
         ports = [worker_port + number for number in range(workers)] if workers > 1 else [served.port]

@@ -22,6 +22,7 @@ from tests.served import (
     PUBLISHER_KEY,
     Served,
     connect_appsync,
+    find_adjacent_ports,
     open_appsync,
     run_command,
     serve,
@@ -130,8 +131,7 @@ async def test_a_process_that_is_told_to_stop_closes_its_clients_and_ends_its_re
 
 
 async def test_workers_share_the_port_and_the_events() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        worker_port = free.getsockname()[1]
+    worker_port = find_adjacent_ports(2)
     environment = {"FANOUT_WORKER_PORT": str(worker_port)}
     with serve("--workers", "2", environment=environment) as served:
         clients = []
