@@ -69,8 +69,8 @@ class IamStatement(BaseModel):
     """`types/Subscription/fields/onCreate*`, or the end of an ARN that says so; `*` is any text."""
 
 
-class IamUser(BaseModel):
-    """Credentials that requests may be signed with (`[[iam.users]]`)."""
+class SigningCredentials(BaseModel):
+    """What requests are signed with by AWS Signature Version 4; secrets may stand elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,14 +88,6 @@ class IamUser(BaseModel):
     """In place of it, the environment variable that holds it."""
     session_token_file: Path | None = None
     """In place of it, the file that holds it."""
-    account_id: str = "000000000000"
-    """`ctx.identity.accountId`."""
-    username: str = ""
-    """`ctx.identity.username`; empty: the access key's id."""
-    user_arn: str = ""
-    """`ctx.identity.userArn`; empty: made of account and name."""
-    statements: tuple[IamStatement, ...] = (IamStatement(resources=("*",)),)
-    """What the user may do; without any, everything that the schema opens to AWS_IAM."""
 
     @model_validator(mode="before")
     @classmethod
@@ -106,6 +98,19 @@ class IamUser(BaseModel):
         environment = (info.context or {}).get("environment", os.environ)
         found = {name: find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
         return {**values, **{name: secret for name, secret in found.items() if secret is not None}}
+
+
+class IamUser(SigningCredentials):
+    """Credentials that requests may be signed with (`[[iam.users]]`)."""
+
+    account_id: str = "000000000000"
+    """`ctx.identity.accountId`."""
+    username: str = ""
+    """`ctx.identity.username`; empty: the access key's id."""
+    user_arn: str = ""
+    """`ctx.identity.userArn`; empty: made of account and name."""
+    statements: tuple[IamStatement, ...] = (IamStatement(resources=("*",)),)
+    """What the user may do; without any, everything that the schema opens to AWS_IAM."""
 
 
 def find_secret(name: str, values: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:

@@ -5,9 +5,7 @@ Given in the configuration file only, as tables; see docs/resolvers.md.
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -16,13 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    SecretStr,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from fanout.auth_settings import find_secret
+from fanout.auth_settings import SigningCredentials
 
 NONE: Final = "NONE"
 """The data source that every function has unless another is set: it gives back the request's `payload`."""
@@ -62,39 +58,13 @@ class ResolverSettings(BaseModel):
         return values
 
 
-class SigningSettings(BaseModel):
-    """How requests to a data source are signed with AWS Signature Version 4 (`[data_source.NAME.signing]`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class SigningSettings(SigningCredentials):
+    """How requests to a data source are signed (`[data_source.NAME.signing]`)."""
 
     region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
     """AppSync's `signingRegion`."""
     service: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
     """AppSync's `signingServiceName`, like `states`."""
-    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-    """Tells the data source whose signature it is."""
-    secret_access_key: Annotated[SecretStr, Field(min_length=1)]
-    """What signatures are made with; never shown."""
-    secret_access_key_env: str | None = None
-    """In place of it, the environment variable that holds it; one whose name does not begin with `FANOUT_`."""
-    secret_access_key_file: Path | None = None
-    """In place of it, the file that holds it, without blanks and line ends around it."""
-    session_token: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """Of temporary credentials: goes with each request."""
-    session_token_env: str | None = None
-    """In place of it, the environment variable that holds it."""
-    session_token_file: Path | None = None
-    """In place of it, the file that holds it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secrets(cls, values: Any, info: ValidationInfo) -> Any:
-        """Fill in what stands elsewhere, so that a reload sees when it has changed."""
-        if not isinstance(values, dict):
-            return values
-        environment = (info.context or {}).get("environment", os.environ)
-        found = {name: find_secret(name, values, environment) for name in ("secret_access_key", "session_token")}
-        return {**values, **{name: secret for name, secret in found.items() if secret is not None}}
 
 
 class HttpDataSourceSettings(BaseModel):
