@@ -1,4 +1,4 @@
-"""An issuer over HTTP, and key sets with a clock that the test controls."""
+"""An issuer and an authorizer over HTTP, and key sets with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from fanout.trust import KeySets
+from tests.fanout.trust.authority import Authority, run_authority
 from tests.issuer import Issuer, serve_issuer
 
 
@@ -34,8 +35,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+async def authority() -> AsyncIterator[Authority]:
+    async with run_authority() as running:
+        yield running
 
 
 @pytest.fixture

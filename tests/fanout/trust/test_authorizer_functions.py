@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -29,18 +28,6 @@ from tests.fanout.trust.authority import (
 from tests.served import wait_until_async
 
 BODY = orjson.dumps({"authorizationToken": "tok"})
-
-
-@pytest.fixture
-async def authority() -> AsyncIterator[Authority]:
-    async with run_authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        yield http
 
 
 async def test_json_is_posted_and_answered(authority: Authority, http: httpx.AsyncClient) -> None:

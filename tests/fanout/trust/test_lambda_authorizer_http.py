@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import httpx
 import pytest
@@ -24,18 +24,6 @@ from tests.fanout.trust.authority import (
     say_nothing,
     talk_nonsense,
 )
-
-
-@pytest.fixture
-async def authority() -> AsyncIterator[Authority]:
-    async with run_authority() as authority:
-        yield authority
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        yield http
 
 
 def show(authorizer: LambdaAuthorizer, token: str = "tok") -> Awaitable[Identity]:
